@@ -33,10 +33,12 @@ from rmfab.virtual import BoardHandle, BoardSpec, serve
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.network import AccessPoint
 
 DOCS = Path(__file__).parent
 _COLUMNS, _ROWS = 118, 60
 _SECONDS = 120.0
+_FACTORY = "rmfab-factory"
 _HALF_FLASHED_SECONDS = 5.0
 _FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 _BRIGHT = {"brown": "yellow", "brightblack": "bright_black"}
@@ -336,6 +338,39 @@ def _write_style(name: str, previews: Sequence[Path]) -> None:
     liner.quantize(4).save(DOCS / f"label-{name}.png", optimize=True)
 
 
+def render_report(home: Path) -> None:
+    """report.png: the page of a report, of three trays of eight boards, as Chromium shows it."""
+    shell = Shell(home)
+    make_build_folder(home / "build", _lamp("1.4.0"))
+    _workspace(shell)
+    shell.silently(f'sed -i \'s/^scan_ssid = ""/scan_ssid = "{_FACTORY}"/\' product.toml')
+    shell.silently("rmfab ca create --no-passphrase; rmfab generate --count 24")
+    shell.silently(
+        "rmfab release build build -o lamp-1.4.0.rmfab --seq 14; rmfab release sign lamp-1.4.0.rmfab --key release.key"
+    )
+    faults = {2: "brownout", 11: "panic", 12: "brownout", 14: "wrong-key", 20: "silent"}
+    for first in range(0, 24, 8):
+        specs = [_on_tray(index, faults.get(index)) for index in range(first, first + 8)]
+        with serve(specs) as boards:
+            (home / "station.toml").write_text(_station(boards), encoding="utf-8")
+            shell.silently(f"rmfab run --operator op-{7 + first // 16} --release lamp-1.4.0.rmfab || true")
+    shell.silently("rmfab report lamp-0001 --operator op-9 -o report.html")
+    shell.silently(
+        "chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=820,1560"
+        " --screenshot=report.png report.html"
+    )
+    from PIL import Image
+
+    Image.open(home / "report.png").convert("RGB").quantize(64).save(DOCS / "report.png", optimize=True)
+
+
+def _on_tray(index: int, fault: str | None) -> BoardSpec:
+    """A board of the report: some antennas are better than others."""
+    faults = () if fault is None else (FaultCall.parse(fault),)
+    networks = (AccessPoint(_FACTORY, -48 - 7 * index % 17 - (28 if index in (7, 15) else 0)),)
+    return BoardSpec(chip=Chip.ESP32C3, index=index, faults=faults, networks=networks)
+
+
 @contextlib.contextmanager
 def _served(shell: Shell, command: str) -> Iterator[str]:
     """A server at work; yields the first line that it prints."""
@@ -369,6 +404,7 @@ PICTURES = {
     "ota": render_ota,
     "cloud": render_cloud,
     "styles": render_styles,
+    "report": render_report,
 }
 
 

@@ -249,6 +249,7 @@ class Cause(StrEnum):
     NO_PAHO = "no-paho"
     NO_PRINTER = "no-printer"
     NO_PSYCOPG = "no-psycopg"
+    NO_REPORTS = "no-reports"
     NO_STATE_FOLDER = "no-state-folder"
     NODE_TAKEN = "node-taken"
     NOT_NVS = "not-nvs"

@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import claim_options, line_options
+from rmfab.commands.options import claim_options, files_options, line_options
 
 
 @click.command("flash", cls=Leaf)
 @line_options
 @claim_options
+@files_options
 def command(**options: Any) -> None:
     """Give boards their identity and write their flash.
 

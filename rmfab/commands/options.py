@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rmfab.commands.terminal import globals_of
 from rmfab.product.vocabulary import Chip
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ KEY_VARIABLE = "RMFAB_KEY_PASSPHRASE_FILE"
 output_option = click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The file to write.")
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 junit_option = click.option("--junit", type=FILE, metavar="FILE", help="Also write a JUnit report for CI.")
+_metrics_option = click.option(
+    "--metrics",
+    type=FILE,
+    metavar="FILE",
+    help="Also write metrics for node_exporter's textfile collector, after every unit; the name ends with .prom.",
+)
 allow_files_option = click.option(
     "--allow-files",
     multiple=True,
@@ -160,11 +167,37 @@ _scan_option = click.option(
 )
 
 
+def _note_operator(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    """Keep the name for the workspace that the command opens."""
+    if name is None:
+        return
+    from rmfab.ledger.badge import bad_name
+
+    wrong = bad_name(name)
+    if wrong is not None:
+        raise click.BadParameter(f"not the name of an operator: {wrong}")
+    globals_of(context).operator = name
+
+
+operator_option = click.option(
+    "--operator",
+    metavar="NAME",
+    expose_value=False,
+    callback=_note_operator,
+    help="Who does it: a short name that every event gets (default: RMFAB_OPERATOR, or the login name).",
+)
+
+
 def claim_options(function: F) -> F:
     """Add the options of commands that claim identities: --allow-downgrade, --batch, --serial, --again, --scan."""
     for option in (_scan_option, _again_option, _serial_option, _batch_option, _downgrade_option):
         function = option(function)
     return function
+
+
+def files_options(function: F) -> F:
+    """Add the options of files that a line writes besides: --junit, --metrics."""
+    return junit_option(_metrics_option(function))
 
 
 def unit_url_option(function: F) -> F:
@@ -184,7 +217,7 @@ def unit_url_option(function: F) -> F:
 
 
 def line_options(function: F) -> F:
-    """Add the options of every line command: --port, --baud, --release, --allow-unknown-signers."""
-    for option in (unknown_option, release_option, baud_option, ports_option):
+    """Add the options of every line command: --port, --baud, --release, --allow-unknown-signers, --operator."""
+    for option in (operator_option, unknown_option, release_option, baud_option, ports_option):
         function = option(function)
     return function

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import claim_options, line_options, unit_url_option
+from rmfab.commands.options import claim_options, files_options, line_options, unit_url_option
 
 
 @click.command("run", cls=Leaf)
 @line_options
 @unit_url_option
 @claim_options
+@files_options
 @click.option(
     "--loop", is_flag=True, help="Continue with the next board on every slot, until ^C or the batch is used up."
 )

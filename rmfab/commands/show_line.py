@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.commands import terminal
@@ -14,23 +13,22 @@ if TYPE_CHECKING:
     from rmfab.commands.line_view import View
     from rmfab.line.events import LineEvent, Summary
     from rmfab.operations.run_line import LineRequest, LineRun
-    from rmfab.report.junit import LineReport
 
 
-def show_line(request: LineRequest, junit: Path | None = None) -> None:
+def show_line(request: LineRequest) -> None:
     """Run and show the line of the workspace. Raise the error that determines the exit code."""
     from rmfab.operations.run_line import run_line
 
     workspace = terminal.workspace()
     with terminal.unseen() if workspace.product.label.scan_back else nullcontext():
         run = run_line(workspace, request, terminal.TERMINAL)
-        show_run(run, junit, single=len(run.slots) == 1 and not request.loop, asks=run.asks)
+        show_run(run, single=len(run.slots) == 1 and not request.loop, asks=run.asks)
 
 
-def show_run(run: LineRun, junit: Path | None = None, *, single: bool, asks: bool = False) -> None:
+def show_run(run: LineRun, *, single: bool, asks: bool = False) -> None:
     """Run and show a line that is ready; as `show_events`."""
     slots = tuple(slot.name for slot in run.slots)
-    show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single, asks=asks)
+    show_events(run.events(), slots, lambda: run.summary, run.stop, single=single, asks=asks)
 
 
 def show_events(
@@ -38,12 +36,11 @@ def show_events(
     slots: tuple[str, ...],
     summary: Callable[[], Summary],
     stop: Callable[[], None],
-    junit: Path | None = None,
     *,
     single: bool = False,
     asks: bool = False,
 ) -> None:
-    """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*.
+    """Show all *events*, then the *summary*. ^C calls *stop*.
 
     *single*: only one unit is run. *asks*: the operator types meanwhile.
     """
@@ -51,7 +48,7 @@ def show_events(
 
     try:
         view = make_view(terminal.json_wanted(), slots, single=single, asks=asks)
-        _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop, junit)
+        _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop)
     except BrokenPipeError:
         terminal.stopped_by_reader()
         raise
@@ -83,24 +80,10 @@ def _show(
     view: View,
     summary: Callable[[], Summary],
     stop: Callable[[], None],
-    junit: Path | None,
 ) -> None:
-    report = _report(junit)
     try:
         with stopping(stop), closing(events):
             for event in events:
                 view.show(event)
-                if report is not None:
-                    report.take(event)
     finally:
         view.close(summary())
-        if report is not None and junit is not None:
-            report.write(junit)
-
-
-def _report(junit: Path | None) -> LineReport | None:
-    if junit is None:
-        return None
-    from rmfab.report.junit import LineReport
-
-    return LineReport()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,17 @@ _LONGEST_LINE = 4096
 
 @dataclass
 class Globals:
-    """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json).
+    """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json),
+    *operator* (--operator).
+
     *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone. *undraw*
-    takes the live display off the terminal, None if there is none."""
+    takes the live display off the terminal, None if there is none.
+    """
 
     folder: Path | None = None
     quiet: bool = False
     json: bool = False
+    operator: str | None = None
     told: bool = False
     unread: bool = False
     undraw: Callable[[], None] | None = None
@@ -94,6 +98,9 @@ def nearest_workspace() -> Workspace | None:
 
 def _mended(opened: Workspace) -> Workspace:
     from rmfab.workspace.modes import mend_modes
+
+    if (operator := _globals().operator) is not None:
+        opened.badge.pass_to(operator)
 
     for what, hint in mend_modes(opened.root, opened.ledger_path):
         TERMINAL.warn(what, hint)
@@ -247,21 +254,38 @@ def document(value: Any) -> None:
     _json(value, indent=2)
 
 
+def documents(values: Iterable[Any]) -> None:
+    """Print one JSON document, the list of *values*, while they are made: a list of a million needs little memory."""
+    before = "[\n"
+    for value in values:
+        _globals().told = True
+        sys.stdout.write(before)
+        before = ",\n"
+        sys.stdout.write(_json_text(value, indent=None))
+    _globals().told = True
+    sys.stdout.write("[]\n" if before == "[\n" else "\n]\n")
+    sys.stdout.flush()
+
+
 def json_line(value: Any) -> None:
     """Print one JSON object on one line, at once."""
     _json(value, indent=None)
 
 
 def _json(value: Any, indent: int | None) -> None:
-    import json
-
-    has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
-    text = "".join(map(_json_letter, text)) if printable(text) != text else text
+    text = _json_text(value, indent)
     _undraw()
     _globals().told = True
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def _json_text(value: Any, indent: int | None) -> str:
+    import json
+
+    has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
+    return "".join(map(_json_letter, text)) if printable(text) != text else text
 
 
 def _json_letter(letter: str) -> str:

@@ -10,7 +10,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FILE
+from rmfab.commands.options import FILE, operator_option
 
 if TYPE_CHECKING:
     from rmfab.operations.void import UnitList
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("units", metavar="[SERIAL|MAC]...", nargs=-1)
 @click.option("--file", type=FILE, metavar="FILE", help="File with one serial or MAC per line; - reads stdin.")
 @click.option("--reason", required=True, help="Reason; recorded in the ledger.")
+@operator_option
 @click.option("--yes", is_flag=True, help="Do not ask. Required without a terminal if a unit is more than generated.")
 def command(units: tuple[str, ...], file: Path | None, reason: str, yes: bool) -> None:
     """Retire identities for good.

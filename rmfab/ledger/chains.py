@@ -24,6 +24,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, insert
 
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name
+from rmfab.ledger.badge import signed, worn
 from rmfab.ledger.events import Event
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.questions import OWN_EVENTS, event_at
@@ -71,9 +72,10 @@ def append(
     """
     chain, seq, prev_hash = _open_chain(connection, ledger_id, station)
     rows: list[dict[str, Any]] = []
+    name = worn(connection)
     for event in events:
         seq += 1
-        row = columns_of(event) | {"chain": chain, "station": station, "seq": seq, "prev_hash": prev_hash}
+        row = columns_of(signed(event, name)) | {"chain": chain, "station": station, "seq": seq, "prev_hash": prev_hash}
         prev_hash = row["hash"] = chain_hash(prev_hash, row)
         rows.append(row)
     if rows:

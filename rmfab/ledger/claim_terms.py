@@ -22,11 +22,19 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """The identity *name* is void from the claim on, for *reason*, and its board gets a different one."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Wish:
     """What a claim requests: a *product*, optionally a *batch* by name, optionally one identity by *serial*.
 
     *gives*: the product's serials come with the board, and *given* is this board's, from its MAC or a scanned code,
-    None if it is not known.
+    None if it is not known. *replaces*: the identity that the board has, and is to lose.
     """
 
     product: str
@@ -34,6 +42,7 @@ class Wish:
     serial: str | None = None
     gives: bool = False
     given: str | None = None
+    replaces: Replacement | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Claims: which identity a board gets.
 
 A claim is one durable transaction, committed before the first byte is written to flash. The steps that led to it and
-the step that it is are events of the same transaction. The rules, in order:
+the step that it is are events of the same transaction, and so is the void of an identity that it replaces. The rules,
+in order:
 
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
@@ -48,6 +49,7 @@ from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.statement import Asked, Statement, Values, constant, of_text
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
+from rmfab.ledger.succession import PREDECESSOR, predecessor, voided
 
 
 def _lowest_free(query: Select[Any], identity: FromClause, where: ColumnElement[bool]) -> Select[Any]:
@@ -107,12 +109,15 @@ def claim(
         raise ValueError("a claim needs a MAC")
     if wish.batch is not None:
         closed_batch(connection, wish.batch)
-    chosen, restored, unknown = _choose(connection, wish, event.mac, event.ts, carried or Carried())
+    old = None if wish.replaces is None else predecessor(connection, wish.replaces, event.mac)
+    chosen, restored, unknown = _choose(connection, wish, event.mac, event.ts, carried or Carried(), old)
     _judge(chosen, wish, event.mac, restored=restored)
     _judge_batch(connection, chosen, wish, event.ts, restored=restored)
     refuse_damaged(connection, chosen.name, chosen.standing)
-    given = _given(connection, chosen, wish, event.mac)
+    given = _given(connection, chosen, wish, event.mac, old)
     details = {"again": chosen.mac is not None, "restored": restored} | ({} if given is None else {"serial": given})
+    if old is not None:
+        details[PREDECESSOR] = old.name
     said = replace(event, batch=chosen.batch, serial=chosen.name, details=details)
     claimed = Claim(
         replace(chosen, standing=project(chosen.standing, said)),
@@ -123,7 +128,12 @@ def claim(
     )
     after = () if around.after is None else (around.after(claimed),)
     events = [*_of(chosen, around.before), said, *_of(chosen, after)]
-    append(connection, ledger_id, station, events, standing_changes({chosen.name: claimed.identity.standing}))
+    changed = {chosen.name: claimed.identity.standing}
+    if old is not None and wish.replaces is not None and old.state is not State.VOID:
+        gone = voided(old, chosen.name, said, wish.replaces.reason)
+        events.insert(0, gone)
+        changed = {old.name: project(old.standing, gone), **changed}  # first: a MAC has one live identity
+    append(connection, ledger_id, station, events, standing_changes(changed))
     return claimed
 
 
@@ -141,8 +151,10 @@ def foreseen(wish: Wish, mac: str, carried: Carried | None) -> Iterator[Asked]:
         yield _first(wish)
 
 
-def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str) -> str | None:
-    """Return the serial that *chosen* gets with this board, None if it has one.
+def _given(
+    connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str, old: LedgerIdentity | None
+) -> str | None:
+    """Return the serial that *chosen* gets with this board, None if it has one; *old* gives up its own.
 
     Raise InputError if it is not known, belongs to a different unit, or is not the one that *chosen* has.
     """
@@ -166,7 +178,9 @@ def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str)
             hint="pass --scan to scan one code for each board, or --serial CODE for a single port",
             cause="no-serial",
         )
-    refuse_given(by_serial(connection, wish.given), wish.given, mac)
+    holder = by_serial(connection, wish.given)
+    if old is None or holder is None or holder.name != old.name:
+        refuse_given(holder, wish.given, mac)
     return wish.given
 
 
@@ -192,14 +206,19 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
 
 
 def _choose(
-    connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried
+    connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried, old: LedgerIdentity | None
 ) -> tuple[LedgerIdentity, bool, str | None]:
-    """Return the identity for the board *mac*, whether it is taken over from its flash, and `Claim.unknown`."""
+    """Return the identity for the board *mac*, whether it is taken over from its flash, and `Claim.unknown`.
+
+    *old* is the identity that the board loses: neither the ledger's nor the flash's word for it counts.
+    """
     held = by_mac(connection, mac, lock=True)
     if held is None:
         refuse_forgotten(connection, mac)
+    elif old is not None and held.name == old.name:
+        held = None
     named = identities_carried(connection, carried, lock=True)
-    found = _carried(named, mac)
+    found = _carried([one for one in named if old is None or one.name != old.name], mac)
     if held is not None and found is not None and held.name != found.name:
         raise BoardConflict(
             f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",

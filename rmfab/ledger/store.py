@@ -21,7 +21,7 @@ IntegrityError (`not-pool-holder`), LedgerError (`station-taken`) and StationErr
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -39,6 +39,7 @@ from rmfab.ledger import (
     batches,
     chains,
     claims,
+    histories,
     online,
     outcomes,
     pool,
@@ -48,10 +49,12 @@ from rmfab.ledger import (
     releases,
 )
 from rmfab.ledger.audit import AuditFinding
+from rmfab.ledger.badge import Badge, wear
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
+from rmfab.ledger.histories import ChainHead, LostRuns, UnitHistory
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord, Unusable
 from rmfab.ledger.inquiry import PATIENCE, Inquiry
@@ -68,16 +71,21 @@ from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.sql.statement import Asked, foresee, of_text
 from rmfab.ledger.standing import Standing
+from rmfab.ledger.states import State
 
 T = TypeVar("T")
 
 
 class Ledger(Inquiry):
-    """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
+    """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager.
+
+    *badge* names who works with it: each event gets that name.
+    """
 
     def __init__(self, database: Database, ledger_id: str, host: PoolHost) -> None:
         super().__init__(ledger_id, host, database.shown)
         self._database = database
+        self.badge = Badge()
 
     @classmethod
     def open(
@@ -171,6 +179,7 @@ class Ledger(Inquiry):
         *taking*: a later part will. *alone*: no other host may change the ledger at that time.
         """
         with self._database.writing(alone=alone) as connection:
+            wear(connection, self.badge)
             self._judge(connection, taking=taking)
             if station is not None:
                 self._occupy(connection, station)
@@ -183,6 +192,7 @@ class Ledger(Inquiry):
         """
 
         def added(connection: Connection) -> T:
+            wear(connection, self.badge)
             self._judge(connection)
             self._occupy(connection, station)
             return work(connection)
@@ -199,6 +209,7 @@ class Ledger(Inquiry):
         with self._record.hold() as hold:
 
             def taken(connection: Connection) -> tuple[T, PoolStanding | None, Mapping[str, Head]]:
+                wear(connection, self.badge)
                 known = hold.read()
                 self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
                 with foresee(connection, [*_judging(known), *asked]):
@@ -221,6 +232,7 @@ class Ledger(Inquiry):
         """
         with self._record.hold() as hold:
             with self._database.writing() as connection:
+                wear(connection, self.badge)
                 known = hold.read()
                 self._occupy(connection, station)
                 held = self._judged(connection, known)
@@ -249,6 +261,7 @@ class Ledger(Inquiry):
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
+                wear(connection, self.badge)
                 own = station if self.shared else None
                 holding = pool.next_holding(connection, hold.read(), self._host, reason, own)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
@@ -549,6 +562,35 @@ class Ledger(Inquiry):
                 return queries.page(connection, batch, after)
 
         yield from pages(page)
+
+    def histories(
+        self, name: str | None = None, *, states: Collection[State] | None = None, since: str | None = None
+    ) -> Iterator[UnitHistory]:
+        """Yield the units of batch *name*, or of all batches, with their events on the line, in constant memory.
+
+        *states*: identities in these, by default those that are or were bound to a board. *since*: only those to which
+        something happened at that ledger time or later. Raise InputError for an unknown batch.
+        """
+        with self._database.reading() as connection:
+            ask = asking(connection)
+            batches = questions.batches(ask) if name is None else (queries.batch_named(connection, name),)
+        for batch in batches:
+            after, some = -1, True
+            while some:
+                with self._database.reading() as connection:
+                    found, after = histories.page(connection, batch, after, states, since)
+                yield from found
+                some = bool(found)
+
+    def chain_heads(self) -> tuple[ChainHead, ...]:
+        """Return the heads of all chains: what the ledger contains at this moment. See `histories.heads`."""
+        with self._database.reading() as connection:
+            return histories.heads(connection)
+
+    def lost_runs(self, since: str | None = None, until: str | None = None) -> tuple[LostRuns, ...]:
+        """Count the runs that ended before their board had an identity. See `histories.lost_runs`."""
+        with self._database.reading() as connection:
+            return histories.lost_runs(connection, since, until)
 
     def chunks(self, name: str | None = None) -> Iterator[Chunk]:
         """Yield the chunks of batch *name*, or of all batches, in constant memory."""

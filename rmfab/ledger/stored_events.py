@@ -85,6 +85,15 @@ def stored(columns: Columns) -> StoredEvent:
     return StoredEvent(columns["id"], columns["station"], columns["seq"], event)
 
 
+def details_in(text: str) -> dict[str, Any]:
+    """Return the details of an event, none if the row was edited and they are no object: `ledger check` finds it."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def event_in(columns: Columns) -> Event:
     """Return the event in *columns*. Raise ValueError or InputError if they are invalid."""
     values = {name: columns[name] for name in FIELDS}

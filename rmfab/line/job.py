@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.board.esp.payload import Region, compress
 from rmfab.board.native_usb import is_native_usb
+from rmfab.ledger.claim_terms import Replacement
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.events import Step
@@ -117,8 +118,9 @@ class Job:
     that the slots share, *witness* the station's client at the broker of the units, if the product needs one. *batch*
     and *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the
     firmware's console does the factory reset. *update* is what units load over the air, *codes* the desk for scanned
-    codes, *labels* what the step `label` works with. *find_release* returns a release by its digest, None if it is not
-    on this host. *more* is how to get more identities here.
+    codes, *labels* what the step `label` works with. *replaces*: the identity that the one board has, and is to lose.
+    *find_release* returns a release by its digest, None if it is not on this host. *more* is how to get more identities
+    here.
     """
 
     product: Product
@@ -138,6 +140,7 @@ class Job:
     again: bool = False
     console_reset: bool = False
     update: UpdatePlan | None = None
+    replaces: Replacement | None = None
     root: Path | None = None
     codes: CodeDesk | None = None
     labels: LabelWork | None = None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError, LedgerError, RmfabError
+from rmfab.ledger.badge import signed
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac, timestamp
 from rmfab.ledger.records import LedgerIdentity
@@ -104,15 +105,18 @@ class LeasedLedger:
                 self._lose(error)
             except BatchUsedUp:
                 # The server has no unit of this board, and nothing that it carries. If the lease has one, it is void.
-                if not self._left(order.ts) or self._lease.identity_by_mac(order.mac) is not None:
+                if not self._left(order.ts) or self._lease.identity_by_mac(order.mac) is not None or wish.replaces:
                     raise
                 return self._claim_here(order)
+        if wish.replaces is not None:
+            raise must_wait("only it may replace an identity", order.mac)
         self._judge(order)
         return self._claim_here(order)
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """See `LineLedger.record`."""
-        said, after = tuple(events), self._stock.spool.heads()
+        said = tuple(signed(event, self._lease.badge.name) for event in events)
+        after = self._stock.spool.heads()
         mac = next((event.mac for event in reversed(said) if event.mac is not None), None)
         with self._changing:
             if mac in self._at_home:

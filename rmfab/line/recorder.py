@@ -46,7 +46,14 @@ class Recorder:
 
         claim = job.ledger.claim(
             mac,
-            Wish(job.product.name, job.batch, job.serial, gives=job.product.serial.late, given=given),
+            Wish(
+                job.product.name,
+                job.batch,
+                job.serial,
+                gives=job.product.serial.late,
+                given=given,
+                replaces=job.replaces,
+            ),
             station=job.station,
             ts=ts,
             slot=slot,

@@ -4,6 +4,8 @@
 name = "bench-1"
 ledger = "postgresql://rmfab@db.factory.example/rmfab"   # default: ledger.db in the workspace; never with a password
 lease = 200                         # identities to have here while that server is away; default: none
+shifts = ["06:00", "14:00", "22:00"]  # when shifts start, in local time; default: one per day
+timezone = "Europe/Berlin"          # default: that of this host
 
 [[slot]]
 name = "A1"
@@ -46,6 +48,7 @@ from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
 from rmfab.label.printers.configuration import PrinterConfig, read_printer
 from rmfab.ledger.sql.server_address import ServerAddress, is_url
+from rmfab.line.shifts import PER_DAY, Shifts, shifts_in
 from rmfab.product.product_file import bad_host
 from rmfab.product.toml_reader import Table, Walker, load_toml
 
@@ -104,8 +107,8 @@ class Station:
     """The host's name in the ledger, its slots in the order of the file, its radio, and the ledger if it names one.
 
     *lease*: how many identities it has in a lease, for when the ledger's server is away. *broker*: where it reaches the
-    broker of the units, None if the file does not have a table `[cloud]`. *printer*: its label
-    printer, None without one.
+    broker of the units, None if the file does not have a table `[cloud]`. *printer*: its label printer, None without
+    one. *shifts*: when they start.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Station:
     lease: int = 0
     broker: StationBroker | None = None
     printer: PrinterConfig | None = None
+    shifts: Shifts = PER_DAY
 
 
 def host_station() -> Station:
@@ -131,6 +135,7 @@ def load_station(path: Path) -> Station:
     name = table.text("name", host_station().name, check=_bad_name)
     ledger = _ledger(table, path.resolve().parent)
     lease = table.integer("lease", 0, 0, LARGEST_LEASE)
+    shifts = shifts_in(table)
     table.finish()
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
     broker = _broker(walker.table("cloud"), path.resolve().parent) if "cloud" in data else None
@@ -140,7 +145,7 @@ def load_station(path: Path) -> Station:
         for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
-    return Station(name, slots, radio, ledger, lease, broker, printer)
+    return Station(name, slots, radio, ledger, lease, broker, printer, shifts)
 
 
 def _ledger(table: Table, root: Path) -> Path | str | None:

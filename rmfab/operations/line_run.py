@@ -13,6 +13,7 @@ from rmfab.line.code_desk import CodeDesk
 from rmfab.line.events import LineEvent, Summary, UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.station import Slot
+from rmfab.operations.run_files import NO_FILES, RunFiles
 
 _MOST_NAMED = 8
 
@@ -20,6 +21,7 @@ _MOST_NAMED = 8
 @dataclass
 class LineRun:
     """A line, ready to run on *slots*, with its console logs in *logs*. *asks*: codes are scanned while it runs.
+    *files*: what it writes besides the ledger.
 
     *ended* and *summary* grow while `events` is read.
     """
@@ -29,6 +31,7 @@ class LineRun:
     logs: Path
     codes: CodeDesk | None = None
     asks: bool = False
+    files: RunFiles = NO_FILES
     summary: Summary = field(default_factory=Summary)
     ended: list[UnitEnded] = field(default_factory=list)
 
@@ -44,11 +47,12 @@ class LineRun:
         """
         bug: Exception | None = None
         try:
-            with writer_in(self.logs):
+            with writer_in(self.logs), self.files:
                 for event in self.floor.events():
                     if isinstance(event, UnitEnded):
                         self.summary.count(event)
                         self.ended.append(event)
+                    self.files.take(event)
                     yield event
         except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
             bug = error

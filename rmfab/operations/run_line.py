@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.board.port import absent_ports
 from rmfab.errors import InputError, StationError, UsageError
+from rmfab.ledger.claim_terms import Replacement
 from rmfab.ledger.events import timestamp
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.doctor import refuse_without_radio
@@ -43,6 +44,7 @@ from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_fo
 from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.line_run import LineRun
 from rmfab.operations.pool import hold_pool, more_identities
+from rmfab.operations.run_files import RunFiles
 from rmfab.operations.terminal import UNATTENDED, Terminal, scanned_lines
 from rmfab.product.serial import SerialSource
 from rmfab.product.vocabulary import CloudProof
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from rmfab.line.label_work import LabelWork
     from rmfab.line.line_witness import LineWitness
     from rmfab.operations.leasing import StationLease
+    from rmfab.report.metrics import MetricsFile
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
 
@@ -68,7 +71,8 @@ class LineRequest:
     bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *again*: also flash
     units that are verified and labelled. *scan*: ask for the code of each board that gets its serial from one. *loop*
     continues with one board after the other. *console_reset*: use the firmware's own factory reset. *update* is what
-    `try_update` offers; the steps are then those of an update.
+    `try_update` offers; the steps are then those of an update. *replaces*: the identity that the one board has, and is
+    to lose. *junit*, *metrics*: the files that are written besides.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -84,8 +88,11 @@ class LineRequest:
     loop: bool = False
     console_reset: bool = False
     update: UpdatePlan | None = None
+    replaces: Replacement | None = None
     allow_unknown: bool = False
     allow_downgrade: bool = False
+    junit: Path | None = None
+    metrics: Path | None = None
 
     def __post_init__(self) -> None:
         updates = (UPDATE_STEPS, THERE_AND_BACK_STEPS)
@@ -143,7 +150,19 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         remember_release(workspace.root, workspace.release_path(request.acceptance.path))
         for one in (workspace,) if lease is None else lease.followers:
             record_acceptance(one, firmware.accepted, request.acceptance, terminal)
-    return LineRun(floor, slots, job.logs, desk, asks)
+    files = RunFiles(request.junit, _metrics(workspace, request.metrics), terminal.warn)
+    return LineRun(floor, slots, job.logs, desk, asks, files)
+
+
+def _metrics(workspace: Workspace, path: Path | None) -> MetricsFile | None:
+    """Return the metrics file, which can be written; None for no path. Raise UsageError, InputError, StationError."""
+    if path is None:
+        return None
+    from rmfab.report.metrics import MetricsFile
+
+    metrics = MetricsFile(path, workspace.product.name, workspace.station.name)
+    metrics.begin()
+    return metrics
 
 
 def _desk_and_labels(
@@ -270,6 +289,7 @@ def _job(
         again=request.again,
         console_reset=request.console_reset,
         update=request.update,
+        replaces=request.replaces,
         root=workspace.root,
         find_release=releases_in(workspace.root),
         more=more_identities(workspace),

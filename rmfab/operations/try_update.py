@@ -91,6 +91,7 @@ def try_update(workspace: Workspace, request: TryRequest, terminal: Terminal = U
     context = server_context(request.cert, request.key, request.passphrase_file, terminal)
     _refuse_unfit(workspace, request.serial)
     bench = Workspace(workspace.root, _on_bench(workspace.product), workspace.now)
+    bench.badge = workspace.badge
     line = judge_for_line(bench, AcceptRequest(request.release, request.allow_unknown), terminal)
     to = judge_for_all(request.to, workspace, TrustChoice(allow_unknown=request.allow_unknown), terminal)
     _refuse_update(line, to, request)

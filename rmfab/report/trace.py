@@ -9,11 +9,13 @@ from typing import Any
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.label_words import copies_in, word_in
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.succession import PREDECESSOR, SUCCESSOR
 from rmfab.report import label_facts
 from rmfab.report.cloud_record import cloud_records
 
 _CONNECTED = frozenset({"config", "connected"})
 """Measurements that a step `cloud` only has if the unit was connected."""
+_OTHERS = ((PREDECESSOR, "replaces"), (SUCCESSOR, "replaced by"))
 _IN_A_CLOUD = frozenset({EventKind.REGISTER, EventKind.LOOKUP})
 
 
@@ -60,8 +62,9 @@ def _line(stored: StoredEvent) -> str:
     if log and event.details.get("log_missing"):
         log += " (not here)"
     release = _release(event.details["release"]) if "release" in event.details else ""
+    other = " ".join(f"{word} {event.details[key]}" for key, word in _OTHERS if key in event.details)
     place = f"in {event.details['cloud']}" if event.kind in _IN_A_CLOUD else _printer(event)
-    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, place, reason, release, log)
+    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, place, other, reason, release, log)
     return "  ".join(part for part in parts if part).rstrip()
 
 

@@ -27,6 +27,7 @@ from rmfab.secret import Secret
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.identity.sealing import StationKey
+    from rmfab.ledger.badge import Badge
     from rmfab.ledger.host import PoolHost
     from rmfab.ledger.inquiry import Inquiry
     from rmfab.ledger.reader import LedgerReader
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = "RMFAB_WORKSPACE"
 STATION_ENVIRONMENT = "RMFAB_STATION"
 LEDGER_ENVIRONMENT = "RMFAB_LEDGER"
+OPERATOR_ENVIRONMENT = "RMFAB_OPERATOR"
 UNIQUE_KEY_BYTES = 32
 STATION_FILE = "station.toml"
 LEASE_FILE = "lease.db"
@@ -169,7 +171,23 @@ class Workspace:
     @cached_property
     def lease(self) -> Workspace:
         """This workspace with the ledger of its lease: what it has of a shared ledger for when the server is away."""
-        return Workspace(self.root, self.product, self.now, self.root / LEASE_FILE)
+        lease = Workspace(self.root, self.product, self.now, self.root / LEASE_FILE)
+        lease.badge = self.badge
+        return lease
+
+    @cached_property
+    def badge(self) -> Badge:
+        """Who works here: RMFAB_OPERATOR, or the login name. Raise InputError for a name that cannot be used."""
+        from rmfab.ledger.badge import Badge, bad_name
+
+        named = os.environ.get(OPERATOR_ENVIRONMENT)
+        if named:
+            wrong = bad_name(named)
+            if wrong is not None:
+                raise InputError(f"not the name of an operator: {wrong}", where=OPERATOR_ENVIRONMENT)
+            return Badge(named)
+        login = _login_name()
+        return Badge(None if login is None or bad_name(login) else login)
 
     @cached_property
     def _station_ledger(self) -> Path | str | None:
@@ -189,7 +207,9 @@ class Workspace:
                 hint=f"`rmfab generate` creates one with the first batch; {LEDGER_ENVIRONMENT} selects an existing one",
                 cause="ledger-missing",
             )
-        return Ledger.open(location, create=False, host=self.host)
+        ledger = Ledger.open(location, create=False, host=self.host)
+        ledger.badge = self.badge
+        return ledger
 
     @property
     def inquiry(self) -> Inquiry:
@@ -468,3 +488,13 @@ def _is_file(path: Path) -> bool:
 
 def _as_path(location: Path | str) -> Path | str:
     return location if "://" in str(location) else Path(location)
+
+
+def _login_name() -> str | None:
+    """Return the name under which this user is logged in, None if the host does not know it."""
+    from getpass import getuser
+
+    try:
+        return getuser()
+    except (OSError, KeyError):
+        return None

@@ -29,7 +29,9 @@ def exports(folder: Path) -> list[dict[str, object]]:
     with sqlite3.connect(folder / "ledger.db") as connection:
         found = connection.execute("SELECT details FROM event WHERE kind = 'export' ORDER BY id").fetchall()
     connection.close()
-    return [json.loads(details) for (details,) in found]
+    details = [json.loads(text) for (text,) in found]
+    assert all(one.pop("operator") for one in details)
+    return details
 
 
 def serials(file: str) -> list[str]:

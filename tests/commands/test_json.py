@@ -107,6 +107,12 @@ PROOFS = {
     "reconcile": Proof("reconcile --release build --port {port}", "reconcile --port A9", FLASHED),
     "void": Proof("void LMP-000001 --reason lost", "void no --reason lost"),
     "scan": Proof("scan one.png", "scan no.png", ("label LMP-000001 -o one.png",)),
+    "reidentify": Proof(
+        "reidentify LMP-000001 --port {port} --unit-url {unit} --release build --reason returned --yes",
+        "reidentify LMP-000002 --port {port} --reason x --yes", FLASHED,
+    ),
+    "units": Proof("units", "units no-batch"),
+    "report": Proof("report lamp-0001 -o r.html", "report no-batch -o r.json"),
     "label": Proof("label LMP-000001 -o one.png", "label no -o no.png"),
     "status": Proof("status", "status no-batch"),
     "trace": Proof("trace LMP-000001", "trace no"),

@@ -42,7 +42,7 @@ def test_meanings_of_options() -> None:
             if isinstance(param, click.Option) and not param.hidden:
                 for name in param.opts:
                     shown.setdefault(name, set()).add(words)
-    assert shown["--port"] == {"run", "flash", "verify", "reset", "reconcile", "nvs read", "ota try"}
+    assert shown["--port"] == {"run", "flash", "verify", "reset", "reconcile", "reidentify", "nvs read", "ota try"}
     assert shown["--tcp-port"] == {"ota serve", "ota try", "cloud check", "cloud serve"}
     assert "--unit" not in shown
     assert "--version" not in shown

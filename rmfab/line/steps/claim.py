@@ -36,13 +36,16 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     """
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
+    old = None
+    if held is not None and job.replaces is not None and held.name == job.replaces.name:
+        old, held = held, None  # it is void from the claim on
     if held is not None and _finished(job, held) and not job.again and job.serial in (None, held.serial):
         visit.is_unit(held)
         raise Seen(f"verified and labelled already, so it is not flashed; {_AGAIN}")
     own = None if held is None else factory_image(visit.open_identity(held), job.product)
     partition = stage.firmware.release.table.required(job.product.factory.partition)
     carried = _carried(stage.loader, partition, own)
-    given = _given(visit, stage.mac) if held is None else None
+    given = _given(visit, stage.mac, old) if held is None else None
     try:
         claimed = visit.recorder.claim(
             stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made), given
@@ -66,13 +69,18 @@ def _finished(job: Job, held: LedgerIdentity) -> bool:
     return held.finished and (held.standing.scanned or not job.product.label.scan_back)
 
 
-def _given(visit: Visit, mac: str) -> str | None:
-    """Return the serial that comes with the board *mac*, None if the product counts serials, or no code is at hand."""
+def _given(visit: Visit, mac: str, old: LedgerIdentity | None) -> str | None:
+    """Return the serial that comes with the board *mac*, None if the product counts serials, or no code is at hand.
+
+    A scanned one that the board had with its *old* identity is still on it.
+    """
     job, pattern = visit.job, visit.job.product.serial
     if pattern.source in (SerialSource.MAC, SerialSource.UPPER_MAC):
         return pattern.of_mac(mac)
     if pattern.source is SerialSource.COUNTER:
         return None
+    if old is not None and old.standing.given_serial is not None:
+        return old.standing.given_serial
     if job.serial is not None:
         code = pattern.code_in(job.serial)
         job.product.scan.judge(code)

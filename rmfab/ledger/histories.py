@@ -1,0 +1,151 @@
+"""The histories of units: each with its standing and what happened to it on the line, in pages of constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, func, select
+
+from rmfab.ledger.events import EventKind
+from rmfab.ledger.host_record import Head
+from rmfab.ledger.queries import PAGE, standing_rows, standing_value
+from rmfab.ledger.records import Batch
+from rmfab.ledger.sql import schema
+from rmfab.ledger.standing import Standing
+from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import details_in
+
+_KINDS = (EventKind.STEP, EventKind.UNIT, EventKind.CLAIM, EventKind.VOID)
+
+
+class PastEvent(NamedTuple):
+    """A row of the event table: what a history needs of it, as it is stored. A million of them must be read quickly."""
+
+    serial: str
+    chain: str
+    station: str
+    ts: str
+    kind: str
+    slot: str | None
+    step: str | None
+    outcome: str | None
+    state: str | None
+    cause: str | None
+    reason: str | None
+    seconds: float | None
+    details_text: str
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The details."""
+        return {} if self.details_text == "{}" else details_in(self.details_text)
+
+
+@dataclass(frozen=True)
+class UnitHistory:
+    """An identity of *batch* with its *standing*, and its *events* on the line in the order of the ledger."""
+
+    batch: str
+    product: str
+    name: str
+    node_id: str | None
+    standing: Standing
+    events: tuple[PastEvent, ...]
+
+    @property
+    def serial(self) -> str:
+        """The serial of the unit."""
+        return self.standing.given_serial or self.name
+
+
+@dataclass(frozen=True)
+class ChainHead:
+    """The head of a chain of *station*: its last event has number *seq* and this *hash*. *merged*: of a return."""
+
+    station: str
+    chain: str
+    head: Head
+    merged: bool
+
+
+@dataclass(frozen=True)
+class LostRuns:
+    """How many runs on a slot ended with *cause* before the board had an identity."""
+
+    station: str
+    slot: str
+    cause: str
+    count: int
+
+
+_EVENT_COLUMNS = [
+    schema.event.c["details" if name == "details_text" else name].label(name) for name in PastEvent._fields
+]
+_EVENTS = select(*_EVENT_COLUMNS).where(schema.event.c.kind.in_([kind.value for kind in _KINDS]))
+
+
+def page(
+    connection: Connection, batch: Batch, after: int, states: Collection[State] | None, since: str | None
+) -> tuple[Sequence[UnitHistory], int]:
+    """Return the histories of up to `PAGE` identities of *batch* after position *after*, and the last position.
+
+    *states*: only identities in these, by default those that are or were bound to a board. *since*: only those to which
+    something happened on the line at that ledger time or later.
+    """
+    rows = list(connection.execute(_identities(batch, after, states, since)))
+    found = _EVENTS.where(schema.event.c.serial.in_([row.serial for row in rows]))
+    ordered = connection.execute(found.order_by(schema.event.c.serial, schema.event.c.id))
+    events = {name: tuple(some) for name, some in groupby(map(PastEvent._make, ordered), lambda one: one.serial)}
+    histories = [
+        UnitHistory(
+            batch.name,
+            batch.product,
+            row.serial,
+            row.node_id,
+            standing_value(row._mapping),
+            events.get(row.serial, ()),
+        )
+        for row in rows
+    ]
+    return histories, rows[-1].position if rows else after
+
+
+def _identities(batch: Batch, after: int, states: Collection[State] | None, since: str | None) -> Select[Any]:
+    table = schema.identity
+    query = select(table.c.position, table.c.node_id, *standing_rows())
+    query = query.where(table.c.batch_id == batch.id, table.c.position > after)
+    if states is None:
+        query = query.where(table.c.mac.is_not(None))
+    else:
+        query = query.where(table.c.state.in_([state.value for state in states]))
+    if since is not None:
+        event = schema.event
+        late = select(event.c.id).where(event.c.serial == table.c.serial, event.c.ts >= since)
+        query = query.where(late.exists())
+    return query.order_by(table.c.position).limit(PAGE)
+
+
+def heads(connection: Connection) -> tuple[ChainHead, ...]:
+    """Return the heads of all chains that have an event, in order of stations; the one that is open last."""
+    table = schema.chain
+    rows = connection.execute(
+        select(table).where(table.c.last_seq > 0).order_by(table.c.station, table.c.open, table.c.id)
+    )
+    return tuple(
+        ChainHead(row.station, row.id, Head(row.last_seq, row.last_hash), row.ledger is not None) for row in rows
+    )
+
+
+def lost_runs(connection: Connection, since: str | None, until: str | None) -> tuple[LostRuns, ...]:
+    """Count the runs that ended before the board had an identity, from *since* until before *until*."""
+    event = schema.event
+    columns = (event.c.station, event.c.slot, event.c.cause)
+    query = select(*columns, func.count()).where(event.c.serial.is_(None), event.c.kind == EventKind.UNIT.value)
+    query = query.where(event.c.outcome == "ERROR")
+    query = query if since is None else query.where(event.c.ts >= since)
+    query = query if until is None else query.where(event.c.ts < until)
+    rows = connection.execute(query.group_by(*columns).order_by(*columns))
+    return tuple(LostRuns(row[0], row[1] or "", row[2] or "", row[3]) for row in rows)

@@ -1,0 +1,58 @@
+"""The runs of a unit: what happened at a slot from the first step to the verdict, from the events of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rmfab.ledger.events import EventKind, Outcome
+from rmfab.ledger.histories import PastEvent
+from rmfab.ledger.states import State
+
+_FIRST_STEP = "detect"
+
+
+@dataclass(frozen=True)
+class UnitRun:
+    """A run that ended with the verdict *end*, after *steps*, all tries of each."""
+
+    end: PastEvent
+    steps: tuple[PastEvent, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict."""
+        return Outcome(self.end.outcome or Outcome.ERROR)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the run brought the unit into the state verified."""
+        return any(step.state == State.VERIFIED for step in self.steps)
+
+    @property
+    def marginal(self) -> bool:
+        """Whether a step passed narrowly."""
+        return self.end.outcome == Outcome.MARGINAL or any(step.outcome == Outcome.MARGINAL for step in self.steps)
+
+    @property
+    def failed_step(self) -> str | None:
+        """The step that decided the verdict, None if all passed."""
+        bad = [step.step for step in self.steps if step.outcome == self.end.outcome and step.cause == self.end.cause]
+        return bad[-1] if bad else None
+
+
+def runs_of(events: Iterable[PastEvent]) -> Iterator[UnitRun]:
+    """Yield the runs in the *events* of one unit, in order. A run without a verdict was killed, and is left out.
+
+    A finished unit that came back, and to which nothing was done, had no run.
+    """
+    steps: list[PastEvent] = []
+    for event in events:
+        if event.kind == EventKind.STEP:
+            if event.step == _FIRST_STEP and any(step.step != _FIRST_STEP for step in steps):
+                steps.clear()  # those of a run that was killed
+            steps.append(event)
+        elif event.kind == EventKind.UNIT:
+            if event.outcome != Outcome.SEEN:
+                yield UnitRun(event, tuple(steps))
+            steps.clear()
