@@ -15,7 +15,8 @@ from rmfab.ledger.events import Event
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-LONGEST = 64
+LONGEST = 40
+"""Shorter than a digest: a search for one in the details of events must not find a name."""
 _KEY = "rmfab_operator"
 DETAIL = "operator"
 

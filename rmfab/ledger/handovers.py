@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, exists, func, or_, select, update
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.chains import OWN, append
@@ -229,9 +229,10 @@ def _lowest_free(
     query = select(table.c.id, table.c.serial, table.c.position)
     query = query.where(table.c.batch_id == batch.id, table.c.state == State.GENERATED.value)
     if before:
-        here = [canonical({"handover": number}) for number in before]
+        alone = [canonical({"handover": number}) for number in before]  # without an operator
+        signed = [event.c.details.startswith(f"{one[:-1]},", autoescape=True) for one in alone]
         there = exists().where(event.c.serial == table.c.serial, event.c.kind == EventKind.HANDOVER.value)
-        query = query.where(~there.where(event.c.details.in_(here)))
+        query = query.where(~there.where(or_(event.c.details.in_(alone), *signed)))
     rows = connection.execute(query.order_by(table.c.position).limit(count).with_for_update(of=table)).all()
     if not rows or (len(rows) < (count or 0) and not fewer):
         again = ", not counting what this station gave back before" if before else ""
