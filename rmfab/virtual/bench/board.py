@@ -51,6 +51,9 @@ from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 _FAULT_AT_DATA = 3
 _WATCHDOG_SECONDS = 0.05
 _LEAST_WAIT = 0.0005
+_BAUD_SECONDS = (
+    0.01  # from the reply to CHANGE_BAUD until the new rate; source: the stub of esptool 4, `stub_flasher.c`
+)
 _AFTER_DEATH_SECONDS = 0.3
 _NO_FLASH = (Op.FLASH_DATA, Op.DEFL_DATA)
 
@@ -83,7 +86,8 @@ class Board:
         self.spec = spec if self._efuses is None else replace(spec, burnt=spec.security.kept(self._efuses))
         self.model = spec.model
         self.flash = Flash(spec.real_flash_size, spec.flash_file)
-        self.uart = Uart(timeline, spec.paced)
+        self.uart = Uart(timeline, spec.paced, spec.bridge)
+        self.uart.cable = self._cable
         self.circuit = ResetCircuit(timeline, self._hold, self._released)
         self.strap = spec.boot_strap
         self.mode = Mode.OFF
@@ -142,7 +146,8 @@ class Board:
             if not self._stalled:
                 self._play(self._answer(data))
         elif self.mode is Mode.DOWNLOAD:
-            self._frames.extend(self._decoder.feed(self._thinned(data)))
+            for frame in self._decoder.feed(self._thinned(data)):
+                self._take_frame(frame, at)
             self._pump(at)
 
     def provision(self, endpoint: str, request: bytes) -> Answer:
@@ -315,6 +320,16 @@ class Board:
         """Whether requests get no answer."""
         return self._locked or self._stalled or self.spec.has(BoardFault.NO_SYNC)
 
+    def _take_frame(self, frame: bytes | slip.BrokenFrame, at: float) -> None:
+        """Keep a frame for the loader. The stub has two buffers: one in use and one ahead; a third frame is lost.
+
+        Source: esp-flasher-stub `frame_buffer.c`. An acknowledgement of READ_FLASH comes while it sends.
+        """
+        ahead = 1 if at < self._busy_until else 2
+        if self._paced and isinstance(self._loader, Stub) and len(self._frames) >= ahead:
+            return
+        self._frames.append(frame)
+
     def _pump(self, at: float) -> None:
         while self._frames and self._loader is not None:
             start = max(at, self._busy_until)
@@ -341,7 +356,7 @@ class Board:
     def _apply(self, reaction: Reaction, at: float) -> None:
         match reaction.effect:
             case Effect.BAUD:
-                self.uart.chip_baud = max(reaction.value, 1)
+                self._change_baud(max(reaction.value, 1))
             case Effect.STUB:
                 self._run_stub(at)
             case Effect.CRASH:
@@ -351,6 +366,12 @@ class Board:
                 self.mode = Mode.RUNNING
             case Effect.RESTART:
                 self._reset(ResetReason.SOFTWARE, self._latched)
+
+    def _change_baud(self, baud: int) -> None:
+        if self._paced:
+            self._later(_BAUD_SECONDS, partial(setattr, self.uart, "chip_baud", baud))
+        else:
+            self.uart.chip_baud = baud
 
     def _run_stub(self, at: float) -> None:
         self._decoder = slip.Decoder(stub_loader.FRAME_LIMIT)
@@ -364,6 +385,13 @@ class Board:
         self.mode = Mode.CRASHED
 
     # Faults of the serial line.
+
+    def _cable(self) -> int:
+        """Return the highest rate at which the cable carries long messages."""
+        limits = [self.spec.number(BoardFault.BAD_CABLE)]
+        if self._data_commands >= _FAULT_AT_DATA:
+            limits.append(self.spec.number(BoardFault.WORN_CABLE))
+        return min((limit for limit in limits if limit), default=1 << 30)
 
     def _thinned(self, data: bytes) -> bytes:
         """Return *data* without the bytes that the fault `drop-bytes` loses."""

@@ -22,6 +22,7 @@ from rmfab.errors import StationError
 from rmfab.files import make_folder
 from rmfab.product.vocabulary import Chip
 from rmfab.signals import undisturbed
+from rmfab.virtual.chip.bridge import Bridge
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
@@ -204,6 +205,7 @@ def spec_to_json(spec: BoardSpec) -> dict[str, object]:
         "kill_pid": spec.kill_pid,
         "networks": [network.to_json() for network in spec.networks],
         "secure_boot_digests": list(spec.secure_boot_digests),
+        "bridge": None if spec.bridge is None else spec.bridge.value,
     }
 
 
@@ -223,4 +225,5 @@ def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
         kill_pid=values["kill_pid"],
         networks=tuple(map(AccessPoint.from_json, values["networks"])),
         secure_boot_digests=tuple(values["secure_boot_digests"]),
+        bridge=None if values["bridge"] is None else Bridge(values["bridge"]),
     )
