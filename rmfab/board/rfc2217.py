@@ -42,6 +42,9 @@ class Rfc2217Port(serial.SerialBase):
 
     def __init__(self, keep_going: Callable[[], None] = lambda: None) -> None:
         self._keep_going = keep_going
+        self._unanswered = 0
+        self._told_baud: int | None = None
+        self.signature = ""
         super().__init__()
 
     def open(self) -> None:
@@ -60,7 +63,7 @@ class Rfc2217Port(serial.SerialBase):
         self._agreed = False
         self._sent_baud: int | None = None
         self._unanswered = 0
-        self._told_baud: int | None = None
+        self._told_baud = None
         self.signature = ""
         self.is_open = True
         try:
