@@ -22,6 +22,8 @@ from rmfab.board.slot_speed import SlotSpeed
 # (`stub_flasher.c`), a bridge needs one USB transfer.
 _SETTLE_SECONDS = 0.015
 _REPLY_SECONDS = 0.3
+_LONG_SETTLE_SECONDS = 0.05  # as esptool
+_OTHER_CRYSTALS = ("ESP32", "ESP32-C2", "ESP32-C5")  # whose ROM must be told a different rate; esptool does that
 _SYNCS = 3
 _LOWERINGS = 3
 _PROOF_BYTES = 0x1000
@@ -51,6 +53,23 @@ class LineSpeed:
     def raised(self) -> bool:
         """Whether the line is faster than the ROM loader's."""
         return self.baud > self._speed.rom
+
+    def set_rom(self, esp: Any, baud: int) -> None:
+        """Change the rate of the ROM loader *esp*, with no more delay than it needs.
+
+        Raise what esptool and pyserial raise if it does not answer at that rate.
+        """
+        if baud == ROM_BAUD:
+            return
+        if esp.CHIP_NAME in _OTHER_CRYSTALS:
+            esp.change_baud(baud)
+            return
+        esp.command(esp.ESP_CMDS["CHANGE_BAUDRATE"], struct.pack("<II", baud, 0))
+        self._set_port(esp, baud)
+        if not self._answers(esp):
+            time.sleep(_LONG_SETTLE_SECONDS)
+            esp.flush_input()
+            esp.sync()
 
     def climb(self, esp: Any) -> None:
         """Raise the rate of the running stub to what the slot wants, or the next slower that works.
@@ -96,6 +115,13 @@ class LineSpeed:
                 continue
             return bool(esp.sync_stub_detected)
         return False
+
+    def _answers(self, esp: Any) -> bool:
+        try:
+            esp.sync()
+        except GARBLED:
+            return False
+        return True
 
     def _raise_to(self, esp: Any, rate: int) -> bool:
         before = self.baud

@@ -8,7 +8,6 @@ does the release's preflight (regions, images). tests/board/test_esptool_interna
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,11 +15,12 @@ from typing import Any, TypeVar
 
 import serial
 
+from rmfab.board.esp.diagnoses import explained
 from rmfab.board.esp.door import esptool, forget_said
 from rmfab.board.esp.efuse_digests import burned_digests
 from rmfab.board.esp.facts import BoardFacts, BoardRefused, SecurityState
 from rmfab.board.esp.line_speed import GARBLED, LineSpeed
-from rmfab.board.esp.payload import Block, Region, blank_md5
+from rmfab.board.esp.payload import DEFL_DATA, Block, Region, blank_md5
 from rmfab.board.esp.spi_commands import SpiCommands
 from rmfab.board.port import ROM_BAUD, SerialPort, gone, swapped
 from rmfab.board.rate_book import RateBook
@@ -31,6 +31,8 @@ from rmfab.errors import PortError
 
 _CONNECT_ATTEMPTS = 3
 _BLOCK_ATTEMPTS = 3
+_OTHER_REPLIES = 100  # as esptool
+_REPLY_BYTES = 10  # head and status
 # the stub's codes for a bad length and a bad checksum of a block that it dropped; source: esptool 5.6, util.py
 _DAMAGED = ("result was C000", "result was C100")
 _GARBLED = ("noise", "answer-stopped", "loader-failed")  # causes that noise may have and a restart may end
@@ -166,8 +168,7 @@ class Loader:
             if baud != ROM_BAUD:
                 self._esp.change_baud(baud)
         else:
-            if baud != ROM_BAUD:
-                self._esp.change_baud(baud)
+            self._line.set_rom(self._esp, baud)
             self._esp = cmds.run_stub(self._esp)
         if not self._esp.IS_STUB:
             raise BoardRefused(
@@ -228,8 +229,14 @@ class Loader:
                 self._guarded(partial(self._esp.erase_region, start, step))
 
     def write(self, region: Region, progress: Progress) -> None:
-        """Write *region*, again if a block was lost. *progress* receives the compressed bytes done and in total."""
-        self._persistently(lambda: self._write(region, progress))
+        """Write *region*, again if a block was lost. *progress* receives the compressed bytes done and in total.
+
+        What is blank at its end is erased, not written.
+        """
+        if region.written:
+            self._persistently(lambda: self._write(region, progress))
+        if region.written < region.size:
+            self.erase(region.offset + region.written, region.size - region.written)
 
     def trust_rate(self) -> None:
         """Note that a whole board was written and read back at the current rate."""
@@ -271,37 +278,53 @@ class Loader:
 
     def _write(self, region: Region, progress: Progress) -> None:
         esp, cmds = self._esp, esptool()
-        esp.flash_defl_begin(region.size, region.compressed, region.offset)
+        esp.flash_defl_begin(region.written, region.compressed, region.offset)
         timeout = cmds.DEFAULT_TIMEOUT
         done, total = 0, region.compressed
         for sequence, block in enumerate(region.blocks):
-            self._send_block(region.name, sequence, block, timeout)
+            self._send_block(region.name, sequence, block, timeout, partial(progress, done, total) if done else None)
             # the stub acknowledges a block before it writes it, so the next command waits for this one
             timeout = cmds._get_flash_defl_block_timeout(esp, block.inflated)
             done += len(block.data)
-            progress(done, total)
         # acknowledged only after the last block is in the flash
         esp.flash_defl_finish(reboot=False, timeout=timeout)
+        progress(done, total)
 
-    def _send_block(self, name: str, sequence: int, block: Block, timeout: float) -> None:
-        """Send a block, again if the stub reports that it arrived damaged and was dropped."""
-        esp = self._esp
-        header = struct.pack("<IIII", len(block.data), sequence, 0, 0)
+    def _send_block(
+        self, name: str, sequence: int, block: Block, timeout: float, meanwhile: Callable[[], None] | None
+    ) -> None:
+        """Send a block, again if the stub reports that it arrived damaged and was dropped.
+
+        *meanwhile* is called while it is on the wire: the wire must not wait for it.
+        """
         for attempts_left in reversed(range(_BLOCK_ATTEMPTS)):
             try:
-                esp.check_command(
-                    f"write {name} after block {sequence}",
-                    esp.ESP_CMDS["FLASH_DEFL_DATA"],
-                    header + block.data,
-                    block.checksum,
-                    timeout=timeout,
-                )
+                self._port.write(block.frame)
+                if meanwhile is not None:
+                    meanwhile()
+                self._await_reply(f"write {name} after block {sequence}", timeout)
             except RuntimeError as error:
                 # without an answer the block may have been written: then the whole region starts again
                 if not attempts_left or not any(code in str(error) for code in _DAMAGED):
                     raise
             else:
                 return
+
+    def _await_reply(self, what: str, timeout: float) -> None:
+        """Wait for the reply to a block, as esptool's check_command does for what it has sent itself."""
+        esp, port, failure = self._esp, self._port, esptool().FatalError
+        before, port.timeout = port.timeout, timeout
+        try:
+            for _ in range(_OTHER_REPLIES):
+                packet = esp.read()
+                if len(packet) < _REPLY_BYTES or packet[:2] != bytes((1, DEFL_DATA)):
+                    continue
+                if packet[8]:
+                    raise failure.WithResult(f"Failed to {what}", packet[8:10])
+                return
+        finally:
+            port.timeout = before
+        raise failure("Response doesn't match request.")
 
     def leave(self) -> None:
         """Return the port to the ROM's baud; the board stays in its loader until it is restarted."""
@@ -323,64 +346,4 @@ class Loader:
         except (serial.SerialException, OSError) as error:
             raise gone(self._link.address, error) from error
         except GARBLED as error:
-            raise _explain(self._link.address, error) from error
-
-
-def _explain(address: str, error: Exception) -> PortError:
-    """Return the PortError that explains esptool's error to an operator at the bench."""
-    text = str(error).split("\nFor troubleshooting", maxsplit=1)[0].strip().replace("\n", " ")
-    for phrase, what, hint, cause in _DIAGNOSES:
-        if phrase in text:
-            return PortError(what, where=address, hint=hint, cause=cause)
-    return PortError(
-        f"the loader failed: {text}",
-        where=address,
-        hint="check power and contact, or try a lower baud; the log of the unit contains esptool's output",
-        cause="loader-failed",
-    )
-
-
-_DIAGNOSES = (
-    (
-        "Wrong boot mode detected",
-        "the board restarted into its firmware, not into its loader",
-        "IO0 (GPIO9 on C3/C6) is not pulled low: check the DTR line, the fixture's needle, a loaded strapping pin",
-        "boot-mode",
-    ),
-    (
-        "TX path seems to be down",
-        "the board waits in its loader but receives nothing",
-        "check the line from the adapter's TX to the board's RX",
-        "tx-path",
-    ),
-    (
-        "No serial data received",
-        "the board does not answer",
-        "check that a board is present, its power and contact, and that RX and TX are not swapped",
-        "no-answer",
-    ),
-    (
-        "Serial data stream stopped",
-        "the board stopped answering",
-        "check power and contact, or try a lower baud",
-        "answer-stopped",
-    ),
-    (
-        "Packet content transfer stopped",
-        "the board stopped in the middle of an answer",
-        "check power and contact, or try a lower baud",
-        "answer-stopped",
-    ),
-    (
-        "Invalid head of packet",
-        "received garbled data",
-        "try a lower baud or a shorter cable; check that nothing else transmits on the line",
-        "noise",
-    ),
-    (
-        "Failed to autodetect chip type",
-        "esptool does not recognize this chip",
-        "check the chip type, and the line for garbled data",
-        "chip-unknown",
-    ),
-)
+            raise explained(self._link.address, error) from error

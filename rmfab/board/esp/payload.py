@@ -7,15 +7,17 @@ for. Loaders inflate with miniz: a zlib stream with a window of 32 KB.
 from __future__ import annotations
 
 import hashlib
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rmfab.release.app_image import xor_checksum
 
+DEFL_DATA = 0x11
 BLOCK_SIZE = 0x4000  # the stub's FLASH_WRITE_SIZE
 PIECE_SIZE = 0x10000
-SAMPLE_SIZE = 0x1000
+SAMPLE_SIZE = _SECTOR = 0x1000
 _MOST_EFFORT = 12  # of libdeflate
 _SOME_EFFORT = 6  # a tenth of the time, 2 % more bytes
 _ZLIB_32K = 0x78  # CMF of RFC 1950: deflate, window of 32 KB
@@ -23,11 +25,15 @@ _ZLIB_32K = 0x78  # CMF of RFC 1950: deflate, window of 32 KB
 
 @dataclass(frozen=True)
 class Block:
-    """One DEFL_DATA block: its bytes, their checksum, and the number of flash bytes they inflate to."""
+    """One DEFL_DATA block: its bytes, their checksum, the number of flash bytes they inflate to, and the whole request.
+
+    *frame* is the request as it is sent, in SLIP (esptool documentation, "Serial Protocol").
+    """
 
     data: bytes
     checksum: int
     inflated: int
+    frame: bytes
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Region:
-    """A region to write: its offset and size in bytes, its MD5 in hex, its compressed blocks, and its *pieces*."""
+    """A region to write: its offset and size in bytes, its MD5 in hex, its compressed blocks, and its *pieces*.
+
+    The blocks are of the first *written* bytes; the rest, whole sectors, is blank.
+    """
 
     name: str
     offset: int
     size: int
+    written: int
     md5: str
     blocks: tuple[Block, ...] = field(repr=False)
     pieces: tuple[Piece, ...]
@@ -72,13 +82,23 @@ def compress(name: str, offset: int, data: bytes, *, effort: int = _MOST_EFFORT)
     *effort* is the level of libdeflate, 1 to 12.
     """
     padded = data + b"\xff" * (-len(data) % 4)
-    blocks, pieces = _blocks(padded, effort), tuple(_pieces(offset, padded))
-    return Region(name, offset, len(padded), _md5(padded), blocks, pieces, padded)
+    written = _written(offset, padded)
+    blocks, pieces = _blocks(padded[:written], effort), tuple(_pieces(offset, padded))
+    return Region(name, offset, len(padded), written, _md5(padded), blocks, pieces, padded)
 
 
 def blank_md5(size: int) -> str:
     """Return the MD5 of *size* erased bytes, in hex."""
     return _md5(b"\xff" * size)
+
+
+def _written(offset: int, data: bytes) -> int:
+    """Return the size of *data* without the blank sectors at its end, if it ends with a sector."""
+    end = offset + len(data)
+    if end % _SECTOR:
+        return len(data)
+    used = offset + len(data.rstrip(b"\xff"))
+    return min(max(-(-used // _SECTOR) * _SECTOR - offset, 0), len(data))
 
 
 def _deflated(data: bytes, effort: int) -> bytes:
@@ -93,18 +113,27 @@ def _deflated(data: bytes, effort: int) -> bytes:
 
 def _blocks(data: bytes, effort: int) -> tuple[Block, ...]:
     """Return the blocks of the stream of *data*; inflating them proves that it is this data."""
+    if not data:
+        return ()
     stream, inflater, rest = _deflated(data, effort), zlib.decompressobj(), memoryview(data)
     blocks = []
-    for start in range(0, len(stream), BLOCK_SIZE):
+    for number, start in enumerate(range(0, len(stream), BLOCK_SIZE)):
         piece = stream[start : start + BLOCK_SIZE]
         inflated = inflater.decompress(piece)
         if inflated != rest[: len(inflated)]:
             raise AssertionError("the deflated data does not inflate to itself")
         rest = rest[len(inflated) :]
-        blocks.append(Block(piece, xor_checksum(piece), len(inflated)))
+        checksum = xor_checksum(piece)
+        blocks.append(Block(piece, checksum, len(inflated), _framed(piece, number, checksum)))
     if rest or not inflater.eof or inflater.unused_data:
         raise AssertionError("the deflated stream is not whole")
     return tuple(blocks)
+
+
+def _framed(data: bytes, number: int, checksum: int) -> bytes:
+    head = struct.pack("<BBHIIIII", 0, DEFL_DATA, 16 + len(data), checksum, len(data), number, 0, 0)
+    escaped = (head + data).replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc")
+    return b"\xc0" + escaped + b"\xc0"
 
 
 def _pieces(offset: int, data: bytes) -> Iterator[Piece]:

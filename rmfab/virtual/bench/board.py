@@ -147,7 +147,7 @@ class Board:
                 self._play(self._answer(data))
         elif self.mode is Mode.DOWNLOAD:
             for frame in self._decoder.feed(self._thinned(data)):
-                self._take_frame(frame, at)
+                self._take_frame(frame)
             self._pump(at)
 
     def provision(self, endpoint: str, request: bytes) -> Answer:
@@ -320,13 +320,13 @@ class Board:
         """Whether requests get no answer."""
         return self._locked or self._stalled or self.spec.has(BoardFault.NO_SYNC)
 
-    def _take_frame(self, frame: bytes | slip.BrokenFrame, at: float) -> None:
-        """Keep a frame for the loader. The stub has two buffers: one in use and one ahead; a third frame is lost.
+    def _take_frame(self, frame: bytes | slip.BrokenFrame) -> None:
+        """Keep a frame for the loader. The stub takes one frame ahead of the one that it works on; a third is lost.
 
-        Source: esp-flasher-stub `frame_buffer.c`. An acknowledgement of READ_FLASH comes while it sends.
+        Between the end of a frame and the moment the stub takes it, nothing is received, so two frames in a row are one
+        too many. Source: esp-flasher-stub `slip.c`, `transport.c`, `frame_buffer.c`.
         """
-        ahead = 1 if at < self._busy_until else 2
-        if self._paced and isinstance(self._loader, Stub) and len(self._frames) >= ahead:
+        if self._paced and isinstance(self._loader, Stub) and self._frames:
             return
         self._frames.append(frame)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 _END_SECONDS = 30.0
+_MOST_BY_SELECT = 128
 _CONTROL_SECONDS = 60.0
 _UPDATE_SECONDS = 120.0
 
@@ -113,9 +116,20 @@ def run(
             stack.enter_context(_alone(state))
             specs = [_kept(spec, state) for spec in specs]
         try:
-            asyncio.run(_run(specs, folder, announce, with_parent))
+            with asyncio.Runner(loop_factory=partial(_loop, specs)) as runner:
+                runner.run(_run(specs, folder, announce, with_parent))
         except OSError as error:
             raise StationError(f"cannot serve virtual boards: {error}", cause="virtual-boards") from error
+
+
+def _loop(specs: Sequence[BoardSpec]) -> asyncio.AbstractEventLoop:
+    """Return an event loop; for paced boards one whose timers are not rounded up to milliseconds, as epoll's are.
+
+    select(2) takes no file numbers above 1023, and a board has about four.
+    """
+    if sys.platform == "win32" or len(specs) > _MOST_BY_SELECT or all(spec.paced is None for spec in specs):
+        return asyncio.new_event_loop()
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 @contextmanager
