@@ -36,8 +36,12 @@ def actual_rate(port: SerialPort) -> int | None:
 
 
 def usb_of(port: SerialPort, address: str) -> str | None:
-    """Return the USB ids of the bridge at *address*, None if this host cannot know them."""
+    """Return the USB ids of the bridge at *address*, None if this host cannot know them.
+
+    A server has had the time of a restart to send its signature; one that has not sent it does not make a board wait.
+    """
     if isinstance(port, Rfc2217Port):
+        _ = port.in_waiting  # takes in what has arrived
         return signed_usb(port.signature)
     return usb_ids(address)
 

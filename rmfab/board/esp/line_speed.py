@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,8 +24,8 @@ _SETTLE_SECONDS = 0.015
 _REPLY_SECONDS = 0.3
 _LONG_SETTLE_SECONDS = 0.05  # as esptool
 _OTHER_CRYSTALS = ("ESP32", "ESP32-C2", "ESP32-C5")  # whose ROM must be told a different rate; esptool does that
-_SYNCS = 3
-_LOWERINGS = 3
+_SYNCS = 2
+_LOWERINGS = 2
 _PROOF_BYTES = 0x1000
 
 GARBLED = (RuntimeError, ValueError, IndexError, struct.error)
@@ -82,23 +82,25 @@ class LineSpeed:
                 return
 
     def fall(self, esp: Any) -> bool:
-        """Lower the rate of stub and port by one step; return whether the stub answers then.
+        """Lower the rate of stub and port to the next at which the stub answers; return whether it does.
 
-        Raise what pyserial raises if the port goes away.
+        A raised rate falls as far as that of the ROM loader, others by one step. Raise what pyserial raises if the port
+        goes away.
         """
         slower = self._speed.slower(self.baud)
-        if not slower:
-            return False
-        self._most = slower[0]
-        return self._lower_to(esp, slower[0])
+        targets = [rate for rate in slower if rate >= self._speed.rom] or slower[:1]
+        self._most = next(iter(targets), self.baud)
+        return self._lower_to(esp, targets)
 
     def passed(self) -> None:
         """Note that a whole board was written and read back at the current rate."""
         self._speed.passed(self.baud)
 
-    def failed(self, rate: int) -> None:
-        """Note that *rate* was too fast."""
-        self._speed.failed(rate)
+    def fell_from(self, rate: int) -> None:
+        """Note that *rate*, and what is between it and the current one, was too fast."""
+        for one in (rate, *self._speed.slower(rate)):
+            if one > self.baud:
+                self._speed.failed(one)
 
     def listens(self, esp: Any) -> bool:
         """Return whether the same stub still answers, after discarding earlier input.
@@ -135,22 +137,27 @@ class LineSpeed:
             esp.read_flash(0, _PROOF_BYTES)
         except GARBLED:
             self._speed.failed(rate)
-            if not self._lower_to(esp, before):
+            if not self._lower_to(esp, [before]):
                 raise
             return False
         return True
 
-    def _lower_to(self, esp: Any, rate: int) -> bool:
-        """Lower the rate although each message may be lost; return whether the stub answers then."""
-        fast = self.baud
-        for _ in range(_LOWERINGS):
-            try:
-                self._switch(esp, rate)
-            except GARBLED:  # the reply was lost, perhaps not the request
+    def _lower_to(self, esp: Any, targets: Sequence[int]) -> bool:
+        """Lower the rate to the first of *targets* at which the stub answers; return whether there is one.
+
+        Requests and replies may be lost, so the stub may run at any rate that was tried before.
+        """
+        before = [self.baud]
+        for target in targets:
+            for rate in before * (_LOWERINGS if len(targets) == 1 else 1):  # each is tried again for the next target
                 self._set_port(esp, rate)
-            if self.listens(esp):
-                return True
-            self._set_port(esp, fast)
+                try:
+                    self._switch(esp, target)
+                except GARBLED:  # the reply was lost, perhaps not the request
+                    self._set_port(esp, target)
+                if self.listens(esp):
+                    return True
+            before.insert(0, target)
         return False
 
     def _switch(self, esp: Any, rate: int) -> None:

@@ -126,7 +126,7 @@ class Loader:
                 self._reconnect()
             else:
                 if baud != bauds[0]:
-                    self._line.failed(bauds[0])
+                    self._line.fell_from(bauds[0])
                 return facts
         raise AssertionError("the last baud either works or raises")
 
@@ -273,7 +273,7 @@ class Loader:
                 return False
             self._reconnect()
             self.prepare()
-        self._line.failed(rate)
+        self._line.fell_from(rate)
         return True
 
     def _write(self, region: Region, progress: Progress) -> None:

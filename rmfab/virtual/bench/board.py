@@ -55,7 +55,8 @@ _BAUD_SECONDS = (
     0.01  # from the reply to CHANGE_BAUD until the new rate; source: the stub of esptool 4, `stub_flasher.c`
 )
 _AFTER_DEATH_SECONDS = 0.3
-_NO_FLASH = (Op.FLASH_DATA, Op.DEFL_DATA)
+_DATA = (Op.FLASH_DATA, Op.DEFL_DATA)
+_WRITE_LIMITS = (Op.FLASH_BEGIN, Op.DEFL_BEGIN, Op.FLASH_END, Op.DEFL_END)
 
 
 @unique
@@ -113,6 +114,7 @@ class Board:
         self.at_end: set[Callable[[], None]] = set()
         self.on_update: Callable[[OtaJob], None] = lambda _job: None
         self._data_commands = 0
+        self._blocks = 0  # of the current write
         self._spent: set[BoardFault] = set()
         self.uart.to_board = self.receive
         self.change_faults(self.spec.faults)
@@ -196,6 +198,7 @@ class Board:
         self._frames.clear()
         self._busy_until = 0.0
         self._loader = None
+        self._blocks = 0
         self._leave()
         self.uart.drop_output()
         self.mode = mode
@@ -389,7 +392,7 @@ class Board:
     def _cable(self) -> int:
         """Return the highest rate at which the cable carries long messages."""
         limits = [self.spec.number(BoardFault.BAD_CABLE)]
-        if self._data_commands >= _FAULT_AT_DATA:
+        if self._blocks >= _FAULT_AT_DATA:
             limits.append(self.spec.number(BoardFault.WORN_CABLE))
         return min((limit for limit in limits if limit), default=1 << 30)
 
@@ -401,7 +404,9 @@ class Board:
         return data[:100] + data[116:]
 
     def _count_data(self, frame: bytes | slip.BrokenFrame) -> None:
-        self._data_commands += isinstance(frame, bytes) and len(frame) > 1 and frame[1] in _NO_FLASH
+        op = frame[1] if isinstance(frame, bytes) and len(frame) > 1 else None
+        self._data_commands += op in _DATA
+        self._blocks = 0 if op in _WRITE_LIMITS else self._blocks + (op in _DATA)
         for fault in (BoardFault.VANISH, BoardFault.VANISH_AND_SWAP):
             if self._due(fault):
                 self._spent.add(fault)
