@@ -62,13 +62,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args(argv).rounds
-    from benchmarks.flash import make_line
+    from benchmarks.flash import make_workspace
+    from benchmarks.real_like import make_real_like_build
     from rmfab.cli import COMMANDS
 
     floor, ours = in_turns(rounds, EMPTY.format(names=tuple(COMMANDS)), lambda: run([*RMFAB, "--help"]))
     missed = report("rmfab --help", "the same group, empty commands", floor, ours, ours.wall / floor.wall / HELP_RATIO)
     with tempfile.TemporaryDirectory(prefix="rmfab-bench-") as folder:
-        root = make_line(Path(folder) / "ws")[0].root
+        root = make_workspace(Path(folder) / "ws", 100).root
+        make_real_like_build(root / "build")
         floor, ours = in_turns(rounds, STATUS_FLOOR, lambda: run([*RMFAB, "-C", str(root), "status"]))
         missed |= report("rmfab status", "its imports", floor, ours, ours.wall / STATUS_SECONDS)
         with serve([BoardSpec(chip=Chip.ESP32C3)]) as boards, NotingProxy(boards[0].url) as proxy:

@@ -40,6 +40,14 @@ def usb_number(address: str) -> str | None:
     return (info.serial_number or "") if info is not None and info.vid == _ESPRESSIF_VID else None
 
 
+def usb_ids(address: str) -> str | None:
+    """Return vendor and product id at *address* as `10c4:ea60`, None for a port that is not USB or not of this host."""
+    info = None if "://" in address else _listed(address)
+    if info is None or info.vid is None or info.pid is None:
+        return None
+    return f"{info.vid:04x}:{info.pid:04x}"
+
+
 def _listed(address: str) -> ListPortInfo | None:
     device = str(Path(address).resolve())
     names = ((info, (info.device, str(Path(info.device).resolve()))) for info in list_ports.comports())

@@ -18,7 +18,7 @@ from rmfab.errors import InputError, PortError, StationError
 
 Mode = Literal["download", "run"]
 
-_HOLD_SECONDS = 0.1
+_HOLD_SECONDS = 0.05  # a transistor discharges the largest usual capacitor at EN, 10 uF, in about 2 ms
 _COMMAND_SECONDS = 30.0
 
 
@@ -89,7 +89,7 @@ def restart_into_run(port: SerialPort, restart: Restart, keep_going: Callable[[]
 
 
 def _pulse(port: SerialPort) -> None:
-    """Pull EN for 0.1 s with the boot pin released."""
+    """Pull EN for 50 ms with the boot pin released."""
     for asserted in (True, False):
         port.rts = asserted
         port.dtr = False  # Windows' driver for USB serial applies RTS only when DTR is written

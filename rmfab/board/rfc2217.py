@@ -22,12 +22,15 @@ from rmfab.signals import SLICE_SECONDS
 
 _IAC, _DONT, _DO, _WONT, _WILL, _SB, _SE = 255, 254, 253, 252, 251, 250, 240
 _BINARY, _SGA, _COM_PORT = 0, 3, 44
-_SET_BAUDRATE, _SET_DATASIZE, _SET_PARITY, _SET_STOPSIZE, _SET_CONTROL, _PURGE_DATA = 1, 2, 3, 4, 5, 12
+_SIGNATURE, _SET_BAUDRATE, _SET_DATASIZE, _SET_PARITY, _SET_STOPSIZE, _SET_CONTROL, _PURGE_DATA = 0, 1, 2, 3, 4, 5, 12
+_ANSWER = 100  # added to a subcommand in the server's answer
 _CONTROL_NO_FLOW, _CONTROL_DTR_ON, _CONTROL_DTR_OFF, _CONTROL_RTS_ON, _CONTROL_RTS_OFF = 1, 8, 9, 11, 12
 _PURGE_RECEIVED = 1
 _CONNECT_SECONDS = 5.0
 _AGREE_SECONDS = 3.0
 _SEND_SECONDS = 10.0
+_ANSWER_SECONDS = 0.5
+_LONGEST_SIGNATURE = 200
 
 
 class Rfc2217Port(serial.SerialBase):
@@ -39,6 +42,9 @@ class Rfc2217Port(serial.SerialBase):
 
     def __init__(self, keep_going: Callable[[], None] = lambda: None) -> None:
         self._keep_going = keep_going
+        self._unanswered = 0
+        self._told_baud: int | None = None
+        self.signature = ""
         super().__init__()
 
     def open(self) -> None:
@@ -56,10 +62,14 @@ class Rfc2217Port(serial.SerialBase):
         self._undecoded = b""
         self._agreed = False
         self._sent_baud: int | None = None
+        self._unanswered = 0
+        self._told_baud = None
+        self.signature = ""
         self.is_open = True
         try:
             self._agree()
             self._reconfigure_port()
+            self._com_port(_SIGNATURE, b"")
             self._control(_CONTROL_NO_FLOW)
             self._update_dtr_state()
             self._update_rts_state()
@@ -116,6 +126,14 @@ class Rfc2217Port(serial.SerialBase):
                 self._com_port(command, b"\x08" if command == _SET_DATASIZE else b"\x01")
         self._com_port(_SET_BAUDRATE, struct.pack("!I", self.baudrate))
         self._sent_baud = self.baudrate
+        self._unanswered += 1
+
+    def confirmed_baud(self) -> int | None:
+        """Return the rate that the server has set, None if it does not tell within half a second."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while self._unanswered and (left := deadline - time.monotonic()) > 0:
+            self._pull(left)
+        return None if self._unanswered else self._told_baud
 
     def _update_dtr_state(self) -> None:
         self._control(_CONTROL_DTR_ON if self.dtr else _CONTROL_DTR_OFF)
@@ -191,12 +209,21 @@ class Rfc2217Port(serial.SerialBase):
         verb = command[1]
         if verb == _IAC:
             self._received.append(_IAC)
+        elif verb == _SB:
+            self._note_answer(command[2:-2].replace(b"\xff\xff", b"\xff"))
         elif verb in (_DO, _WILL) and command[2] == _COM_PORT:
             self._agreed = True
         elif verb == _DO and command[2] not in (_BINARY, _SGA):
             self._send(bytes((_IAC, _WONT, command[2])))
         elif verb == _WILL and command[2] not in (_BINARY, _SGA):
             self._send(bytes((_IAC, _DONT, command[2])))
+
+    def _note_answer(self, body: bytes) -> None:
+        if len(body) == 6 and body[:2] == bytes((_COM_PORT, _SET_BAUDRATE + _ANSWER)):
+            self._unanswered = max(0, self._unanswered - 1)
+            (self._told_baud,) = struct.unpack_from("!I", body, 2)
+        elif len(body) > 2 and body[:2] == bytes((_COM_PORT, _SIGNATURE + _ANSWER)):
+            self.signature = body[2 : 2 + _LONGEST_SIGNATURE].decode("ascii", "replace")
 
 
 def _command_length(data: bytes) -> int | None:

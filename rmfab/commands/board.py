@@ -13,6 +13,7 @@ from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FaultType, chip_option
 from rmfab.product.vocabulary import Chip
+from rmfab.virtual.chip.bridge import Bridge
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.network import Route
 from rmfab.virtual.spec import PortKind, Strap
@@ -71,6 +72,11 @@ class _RouteType(click.ParamType):  # type: ignore[type-arg]
     help="Run UART and flash at the speed of a real board, at most BAUD.",
 )
 @click.option(
+    "--bridge",
+    type=click.Choice([bridge.value for bridge in Bridge]),
+    help="USB bridge in front of each board, with the rates it carries; rfc2217 only.",
+)
+@click.option(
     "--fault", "faults", type=FaultType(), multiple=True, metavar="NAME", help="Simulate a fault; repeatable."
 )
 @click.option(
@@ -91,7 +97,14 @@ class _RouteType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--kill-pid", type=int, help="The process that the fault kill-at kills.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="Exit when stdin is closed.")
 def command(
-    chip: str, transport: str, strap: str | None, flash_size: str, state: Path | None, with_parent: bool, **options: Any
+    chip: str,
+    transport: str,
+    strap: str | None,
+    bridge: str | None,
+    flash_size: str,
+    state: Path | None,
+    with_parent: bool,
+    **options: Any,
 ) -> None:
     """Serve virtual boards for esptool and rmfab.
 
@@ -109,6 +122,7 @@ def command(
         Chip(chip),
         port_kind=kind,
         strap=Strap(strap) if strap else None,
+        bridge=Bridge(bridge) if bridge else None,
         flash_size=int(flash_size.removesuffix("MB")) << 20,
         **options,
     )

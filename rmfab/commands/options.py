@@ -151,9 +151,7 @@ ports_option = click.option(
     shell_complete=slot_names,
     help="Port or slot name; repeatable (default: all slots).",
 )
-baud_option = click.option(
-    "--baud", type=int, help="Baud rate of the stub, 9600 to 4000000 (default: the slot's, 921600)."
-)
+baud_option = click.option("--baud", type=int, help="Baud rate of the stub, 9600 to 4000000 (default: the slot's).")
 release_option = click.option("--release", type=FILE, help="Bundle or build folder (default: product.toml).")
 _batch_option = click.option("--batch", help="Claim only from this batch.")
 _serial_option = click.option("--serial", help="Give the board this identity, or require that it already has it.")

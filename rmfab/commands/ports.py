@@ -47,7 +47,7 @@ def _show_new(places: tuple[BoardPlace, ...]) -> None:
         if place.slot is None:
             about = f" # {_about(place.usb)}" if place.usb else ""
             terminal.verbatim(f'[[slot]]                {about}\nname = "{next(names)}"\nport = "{place.port}"')
-            terminal.verbatim('baud = 921600\nrestart = "auto"\n')
+            terminal.verbatim('baud = "auto"\nrestart = "auto"\n')
 
 
 def _about(usb: PluggedIn) -> str:

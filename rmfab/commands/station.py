@@ -19,12 +19,15 @@ def command() -> None:
 @command.command()
 def show() -> None:
     """Show this station's name, recipient and slots."""
+    from rmfab.line.station import AUTO_BAUD
 
     workspace = terminal.workspace()
     station, recipient = workspace.station, workspace.station_key.recipient
-    slots = [{"name": slot.name, "port": slot.link.address, "baud": slot.link.baud} for slot in station.slots]
+    slots = [
+        {"name": slot.name, "port": slot.link.address, "baud": slot.link.baud or AUTO_BAUD} for slot in station.slots
+    ]
     lines = [f"name       {station.name}", f"recipient  {recipient}"]
-    lines += [f"slot {slot['name']}  {slot['port']}  {slot['baud']} baud" for slot in slots]
+    lines += [f"slot {slot['name']}  {slot['port']}  baud {slot['baud']}" for slot in slots]
     terminal.show({"name": station.name, "recipient": recipient, "slots": slots}, "\n".join(lines))
 
 

@@ -12,10 +12,22 @@ from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader, SlotLink
 from rmfab.board.native_usb import returned, usb_number
 from rmfab.board.port import SerialPort, guarded, swapped
+from rmfab.board.rate_book import RateBook
 from rmfab.board.restart import Auto, Unwired, restart_into_run
 from rmfab.board.unit_console import UnitConsole
+from rmfab.errors import StationError
+from rmfab.ledger.host import state_folder
 
+RATES_FILE = "rates.json"
 _HEAR_OUT_SECONDS = 0.05
+
+
+def rate_book() -> RateBook | None:
+    """Return the book in which this host remembers the rates of its slots, None if it has no folder for that."""
+    try:
+        return RateBook(state_folder() / RATES_FILE)
+    except StationError:  # reported by what needs the folder
+        return None
 
 
 class BoardConnection:
@@ -76,7 +88,7 @@ class BoardConnection:
     def into_loader(self) -> tuple[Loader, BoardFacts]:
         """Bring the board into its loader and read its facts. Raise PortError if a different board is connected now."""
         self._log = None
-        loader = self._loader = Loader(self._port, self._link, self._keep_going)
+        loader = self._loader = Loader(self._port, self._link, self._keep_going, rate_book())
         facts = loader.connect()
         if self.mac is not None and facts.mac != self.mac:
             raise swapped(self.address)

@@ -10,7 +10,7 @@ timezone = "Europe/Berlin"          # default: that of this host
 [[slot]]
 name = "A1"
 port = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"
-baud = 921600                       # falls back automatically if the line does not support it
+baud = "auto"                       # what bridge and cable carry; or a number, which falls if they do not carry it
 restart = "auto"                    # "auto", "none", or a fixture's command with {mode}: download or run
 unit = "http://10.0.0.7"            # where the running unit serves provisioning; default: found by radio
 
@@ -53,7 +53,8 @@ from rmfab.product.product_file import bad_host
 from rmfab.product.toml_reader import Table, Walker, load_toml
 
 FILE_NAME = "station.toml"
-DEFAULT_BAUD = 921600
+AUTO_BAUD = "auto"
+LEAST_BAUD, MOST_BAUD = 9600, 4_000_000
 NMCLI, JOINED = "nmcli", "joined"
 LARGEST_LEASE = 100_000
 _CLOSE = 0.5  # of difflib's ratio: slots have names of two letters, and one of them may be the mistake
@@ -162,11 +163,21 @@ def _ledger(table: Table, root: Path) -> Path | str | None:
 def _slot(table: Table) -> Slot:
     name = table.text("name", check=_bad_name)
     address = table.text("port")
-    baud = table.integer("baud", DEFAULT_BAUD, 9600, 4_000_000)
+    baud = _baud(table)
     restart = _restart(table)
     unit = table.text("unit", "", check=_bad_url)
     table.finish()
     return Slot(name, SlotLink(address, baud, restart), unit or None)
+
+
+def _baud(table: Table) -> int | None:
+    value = table.raw("baud")
+    if value is None or value == AUTO_BAUD:
+        return None
+    if isinstance(value, str):
+        table.complain("baud", f"{value!r} is not a rate", f'"{AUTO_BAUD}", or a number such as 921600')
+        return None
+    return table.integer("baud", 0, LEAST_BAUD, MOST_BAUD)
 
 
 def _radio(table: Table, root: Path) -> Radio:
@@ -299,4 +310,4 @@ def _lone_slot(address: str) -> Slot:
     """Return a slot for a port outside station.toml. A `socket://` port carries neither reset lines nor a baud."""
     if address.startswith("socket://"):
         return Slot(address, SlotLink(address, ROM_BAUD, Unwired()))
-    return Slot(address, SlotLink(address, DEFAULT_BAUD, Auto()))
+    return Slot(address, SlotLink(address, None, Auto()))

@@ -15,7 +15,7 @@ from rmfab.files import make_folder, write_file
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.states import State
-from rmfab.line.station import DEFAULT_BAUD, Slot
+from rmfab.line.station import Slot
 from rmfab.operations.advance import completed
 from rmfab.operations.build_files import BuildFilesRequest, build_files
 from rmfab.operations.change_trust import put_in_force
@@ -100,7 +100,7 @@ class Demo:
         self._request = request
         self._cloud = cloud
         self._slots = tuple(
-            Slot(f"v{number}", SlotLink(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
+            Slot(f"v{number}", SlotLink(board.url, None, Auto()), board.provisioning_url)
             for number, board in enumerate(boards, 1)
         )
 

@@ -39,7 +39,7 @@ from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
-from rmfab.line.station import Slot, refuse_same_port, slots_for
+from rmfab.line.station import LEAST_BAUD, MOST_BAUD, Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
 from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.line_run import LineRun
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from rmfab.report.metrics import MetricsFile
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
-
-MIN_BAUD, MAX_BAUD = 9600, 4_000_000
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,8 @@ class LineRequest:
         updates = (UPDATE_STEPS, THERE_AND_BACK_STEPS)
         if self.steps not in (updates if self.update else (FLASH_STEPS, VERIFY_STEPS, RUN_STEPS, RESET_STEPS)):
             raise UsageError("the steps must be those of `flash`, `verify`, `run` or `reset`")
-        if self.baud is not None and not MIN_BAUD <= self.baud <= MAX_BAUD:
-            raise UsageError(f"--baud must be {MIN_BAUD} to {MAX_BAUD}")
+        if self.baud is not None and not LEAST_BAUD <= self.baud <= MOST_BAUD:
+            raise UsageError(f"--baud must be {LEAST_BAUD} to {MOST_BAUD}")
 
     @property
     def acceptance(self) -> AcceptRequest:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rmfab.errors import StationError, UsageError
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.bench.mqtt_port import is_available
+from rmfab.virtual.chip.bridge import Bridge
 from rmfab.virtual.chip.models import MODELS
 from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.network import Route, with_routes
@@ -30,8 +31,8 @@ class BoardsRequest:
 
     *mac*: MAC of the first board, the next ones count up from it; *paced*: None for full speed, 0 for the speed of a
     real board, else the highest baud; *flash_size* in bytes; *secure_boot*: SHA-256 of up to three keys, in hex;
-    *routes*: where firmware in the network rmfab-factory reaches its broker. Raise UsageError, or StationError if
-    paho-mqtt is missing.
+    *routes*: where firmware in the network rmfab-factory reaches its broker; *bridge*: the USB bridge in front of each
+    board. Raise UsageError, or StationError if paho-mqtt is missing.
     """
 
     chip: Chip = Chip.ESP32C3
@@ -45,8 +46,11 @@ class BoardsRequest:
     secure_boot: tuple[str, ...] = ()
     kill_pid: int | None = None
     routes: tuple[Route, ...] = ()
+    bridge: Bridge | None = None
 
     def __post_init__(self) -> None:
+        if self.bridge is not None and self.port_kind is not PortKind.RFC2217:
+            raise UsageError("--bridge requires --transport rfc2217", hint="no other transport tells a host its bridge")
         if self.routes:
             refuse_without_mqtt("leave --route out")
         if any(call.fault is BoardFault.KILL_AT for call in self.faults) and self.kill_pid is None:
@@ -80,6 +84,7 @@ class BoardsRequest:
                 kill_pid=self.kill_pid,
                 networks=with_routes(*self.routes),
                 secure_boot_digests=tuple(map(str.lower, self.secure_boot)),
+                bridge=self.bridge,
             )
             for index in range(self.count)
         ]

@@ -12,7 +12,7 @@ from rmfab.errors import InputError, one_line
 
 @unique
 class BoardFault(Enum):
-    """A fault and its one-line summary. Three faults take a number: `kill-at=N`, `stall-at=N`, `just-in-time[=N]`."""
+    """A fault and its one-line summary. Some take a number, such as `kill-at=N` or `just-in-time[=N]`."""
 
     DROP_BYTES = "drop-bytes", "loses some of the host's bytes once, in the middle of a write"
     VANISH = "vanish", "the port disappears during a write and stays away until the control command `return`"
@@ -49,6 +49,8 @@ class BoardFault(Enum):
     IGNORES_PARAMS = "ignores-params", "receives parameters from its cloud and does not change them"
     NO_OTA_STATUS = "no-ota-status", "updates itself without reporting any status"
     ROLLS_BACK = "rolls-back", "the first start after an update fails its diagnostics, and the update is rolled back"
+    BAD_CABLE = "bad-cable", "above N baud, its cable damages long messages in both directions"
+    WORN_CABLE = "worn-cable", "the same, but only from the third block of a write on"
     KILL_AT = "kill-at", "kills the process of --kill-pid when the N-th command arrives"
     STALL_AT = "stall-at", "stops answering at the N-th command"
 
@@ -63,7 +65,7 @@ class BoardFault(Enum):
     @property
     def takes_number(self) -> bool:
         """Whether the fault takes `=N`."""
-        return self in (BoardFault.KILL_AT, BoardFault.STALL_AT, BoardFault.JUST_IN_TIME)
+        return self in _NUMBERED
 
     @property
     def is_inborn(self) -> bool:
@@ -84,6 +86,13 @@ class BoardFault(Enum):
         return 9 if self is BoardFault.JUST_IN_TIME else 0
 
 
+_NUMBERED = (
+    BoardFault.KILL_AT,
+    BoardFault.STALL_AT,
+    BoardFault.JUST_IN_TIME,
+    BoardFault.BAD_CABLE,
+    BoardFault.WORN_CABLE,
+)
 _CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>[0-9]{1,9}))?(@(?P<index>[0-9]{1,9}))?")
 
 

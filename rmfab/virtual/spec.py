@@ -9,6 +9,7 @@ from enum import Enum, unique
 from pathlib import Path
 
 from rmfab.product.vocabulary import Chip, DownloadMode
+from rmfab.virtual.chip.bridge import Bridge
 from rmfab.virtual.chip.efuse import EfuseSecurity
 from rmfab.virtual.chip.models import MODELS, ChipModel
 from rmfab.virtual.faults import BoardFault, FaultCall
@@ -46,6 +47,7 @@ class BoardSpec:
     - *strap*: None is `run` if the host has reset lines (RFC 2217), else `download`.
     - *paced*: None runs as fast as possible. Otherwise bytes and flash operations take their real time, at the
       negotiated baud rate; a value above 0 is an upper limit for that rate.
+    - *bridge*: the USB bridge in front of the board; only RFC 2217 tells a host which it is.
     - *kill_pid*: the process that the fault `kill-at` kills.
     - *networks*: the Wi-Fi networks around the board.
     - *secure_boot_digests*: secure boot v2 is burned for the public keys with these SHA-256 digests, in hex.
@@ -67,6 +69,7 @@ class BoardSpec:
     networks: tuple[AccessPoint, ...] = NEIGHBOURS
     secure_boot_digests: tuple[str, ...] = ()
     burnt: EfuseSecurity | None = None
+    bridge: Bridge | None = None
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):
@@ -75,6 +78,8 @@ class BoardSpec:
             raise ValueError("a flash size must be a power of two from 1 MB to 128 MB")
         if not all(map(_DIGEST.fullmatch, self.secure_boot_digests)):
             raise ValueError("a key digest must be 64 lower-case hex digits")
+        if self.bridge is not None and self.link is not PortKind.RFC2217:
+            raise ValueError("a bridge needs the transport rfc2217")
         room = MODELS[self.chip].secure_boot_keys
         if len(self.secure_boot_digests) > room:
             raise ValueError(f"more than {room} key digests, the limit of an {self.chip.value}")

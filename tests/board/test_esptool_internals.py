@@ -15,7 +15,7 @@ from esp_pylib.logger import EspLog, EspLogBase
 from esptool import cmds, loader
 from esptool.targets import CHIP_DEFS
 
-from rmfab.board.esp import door
+from rmfab.board.esp import door, line_speed
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
 
@@ -45,6 +45,13 @@ def parameters(function):
         (loader.ESPLoader.change_baud, ["self", "baud"]),
         (loader.ESPLoader.flash_set_parameters, ["self", "size"]),
         (loader.ESPLoader.flush_input, ["self"]),
+        (loader.ESPLoader.read, ["self"]),
+        (loader.ESPLoader.command, ["self", "op", "data", "chk", "wait_response", "timeout"]),
+        (loader.ESPLoader.read_reg, ["self", "addr", "timeout"]),
+        (
+            loader.ESPLoader.run_spiflash_command,
+            ["self", "spiflash_command", "data", "read_bits", "addr", "addr_len", "dummy_len"],
+        ),
         (loader.ESPLoader.sync, ["self"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -125,6 +132,45 @@ def test_constants():
     assert cmds.DEFAULT_TIMEOUT == 3
     assert loader.StubMixin.FLASH_WRITE_SIZE == 0x4000
     assert "BASE_MAC" in inspect.getsource(loader.ESPLoader.read_mac) + inspect.getsource(CHIP_DEFS["esp32c3"].read_mac)
+
+
+def test_batched_flash_commands():
+    """attach_flash and detect_flash_size send their commands by a method that may be replaced on the object."""
+    for function in ("read_spiflash_sfdp", "flash_id"):
+        assert "self.run_spiflash_command(" in inspect.getsource(getattr(loader.ESPLoader, function))
+    assert "esp.run_spiflash_command(" in inspect.getsource(cmds.attach_flash)
+    for name in ("SPI_REG_BASE", "SPI_USR_OFFS", "SPI_USR1_OFFS", "SPI_USR2_OFFS", "SPI_W0_OFFS", "SPI_ADDR_REG_MSB"):
+        assert all(hasattr(CHIP_DEFS[chip.value], name) for chip in Chip)
+    for name in ("SPI_MOSI_DLEN_OFFS", "SPI_MISO_DLEN_OFFS"):
+        assert all(isinstance(getattr(CHIP_DEFS[chip.value], name), int) for chip in Chip)
+    assert loader.ESPLoader.ESP_CMDS["WRITE_REG"] == 0x09
+    assert loader.ESPLoader.ESP_CMDS["CHANGE_BAUDRATE"] == 0x0F
+
+
+@pytest.mark.parametrize("chip", Chip)
+def test_rates_of_the_rom(chip):
+    """Only these ROMs must be told a different rate from the one they shall run at; the others get it as it is."""
+    source = inspect.getsource(CHIP_DEFS[chip.value].change_baud)
+    plain = "ESPLoader.change_baud(self, baud)" in source and "CHANGE_BAUDRATE" not in source
+    assert (CHIP_DEFS[chip.value].CHIP_NAME in line_speed._OTHER_CRYSTALS) == (
+        not plain and CHIP_DEFS[chip.value].change_baud is not loader.ESPLoader.change_baud
+    )
+
+
+def test_the_first_reset_is_short(monkeypatch):
+    """esptool's resets take how long they hold EN by keyword; only the first try of a connection holds it for less."""
+    door.esptool()
+    from esptool import reset
+
+    for name in ("classic_bootloader_reset", "unix_tight_bootloader_reset"):
+        seen = []
+        pulled = door._quick_at_first(lambda port, seen=seen, **options: seen.append(options), 0.05)
+        monkeypatch.setattr(reset, name, pulled)
+        strategy = reset.ClassicReset if name.startswith("classic") else reset.UnixTightReset
+        for delay in (0.05, 0.55):
+            strategy(None, delay).reset()
+        assert [one["enter_boot_delay"] for one in seen] == [0.03, 0.1]
+        assert [one["reset_delay"] for one in seen] == [0.05, 0.55]
 
 
 def test_words_of_failures():
@@ -216,7 +262,7 @@ def test_many_slots_import_it_at_once():
     """Any number of threads that import esptool first get the complete module."""
     code = """
 import threading
-from rmfab.board.esp import door
+from rmfab.board.esp import door, line_speed
 found, ready = [], threading.Barrier(16)
 def ask():
     ready.wait()

@@ -28,7 +28,7 @@ def test_auto(monkeypatch):
     port = Lines()
     restart_into_run(port, Auto())
     assert port.done == [("rts", True), ("dtr", False), "purge", ("rts", False), ("dtr", False)]
-    assert held == [0.1]
+    assert held == [0.05]
 
 
 def test_unwired():

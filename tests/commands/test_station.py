@@ -88,7 +88,7 @@ def test_show(terminal: Terminal, lamp: Path) -> None:
     out = terminal.well("-C", lamp, "station", "show")
     assert "bench-1" in out
     assert "age1" in out
-    assert "slot A1  COM7  460800 baud" in out
+    assert "slot A1  COM7  baud 460800" in out
 
 
 def test_no_ports(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_ports_lists_the_slots(terminal: Terminal, bench: Path, tmp_path: Path) 
         f"[[slot]]                 # {tmp_path}/ttyUSB2, 1-2, CP2102N",
         'name = "2"',
         f'port = "{tmp_path}/ttyUSB2"',
-        "baud = 921600",
+        'baud = "auto"',
         'restart = "auto"',
         "",
     ]

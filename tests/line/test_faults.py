@@ -54,14 +54,15 @@ FAULTS = {
     "impossible-rssi": ("PASS", None, DONE, True),  # it shows where units scan
     "just-in-time=20": ("FAIL", "stalled", PROVISIONED, True),
     "stall-at=3": ("ERROR", MUTE, DETECTED, False),
-    "stall-at=60": ("ERROR", MUTE, DETECTED, False),
-    "stall-at=95": ("ERROR", "answer-stopped", FLASHED, True),
+    "stall-at=35": ("ERROR", MUTE, DETECTED, False),
+    "stall-at=55": ("ERROR", "answer-stopped", FLASHED, True),
     "healthy": ("PASS", None, DONE, True),
 }
 
 
-# Faults that have their own tests: what kills the line, and what only a unit shows that is online, or updates itself.
-ELSEWHERE = {"kill-at", "no-ota-status", "rolls-back", *ONLINE}
+# Faults that have their own tests: what kills the line, what depends on the rate, and what only a unit shows that is
+# online, or updates itself.
+ELSEWHERE = {"kill-at", "no-ota-status", "rolls-back", "bad-cable", "worn-cable", *ONLINE}
 
 
 @pytest.fixture(scope="module")

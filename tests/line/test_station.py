@@ -52,11 +52,11 @@ def test_slots(tmp_path):
     station = load(tmp_path, GOOD)
     assert station.name == "bench-1"
     assert station.slots == (
-        Slot("A1", SlotLink("/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0", 921600, Auto())),
+        Slot("A1", SlotLink("/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0", None, Auto())),
         Slot("A2", SlotLink("rfc2217://bench:4001", 460800, Unwired())),
         Slot(
             "A3",
-            SlotLink("COM7", 921600, FixtureCommand(("fixture", "--slot", "3", "--mode={mode}"))),
+            SlotLink("COM7", None, FixtureCommand(("fixture", "--slot", "3", "--mode={mode}"))),
             "http://10.0.0.7:8080",
         ),
     )
@@ -152,7 +152,7 @@ class TestSlotsFor:
     def test_lone_ports(self):
         """A port without a station.toml restarts by its control lines; a raw socket has neither lines nor a baud."""
         lone, raw = slots_for(("/dev/ttyUSB0", "socket://qemu:5555"), Station("host"), None)
-        assert lone == Slot("/dev/ttyUSB0", SlotLink("/dev/ttyUSB0", 921600, Auto()))
+        assert lone == Slot("/dev/ttyUSB0", SlotLink("/dev/ttyUSB0", None, Auto()))
         assert raw == Slot("socket://qemu:5555", SlotLink("socket://qemu:5555", 115200, Unwired()))
 
     @pytest.mark.parametrize("ports", [("A1", "A1"), ("A2", "rfc2217://bench:4001"), ("COM9", "COM9")])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,7 @@ from rmfab.files import shipped
 
 SUPPORTED = "5.6"
 _KEPT_LINES = 40
+_HOLD_SECONDS = 0.03
 
 _thread = threading.local()
 _first = threading.Lock()
@@ -63,8 +65,23 @@ def _tamed() -> ModuleType:
     loader.HexFormatter = _NoHex
     # esptool binds this to the logger at import, and prints only once per process
     reset.ResetStrategy.print_once = staticmethod(_note)
+    for name in ("classic_bootloader_reset", "unix_tight_bootloader_reset"):
+        setattr(reset, name, _quick_at_first(getattr(reset, name), reset.DEFAULT_RESET_DELAY))
     module: ModuleType = cmds
     return module
+
+
+def _quick_at_first(pull: Callable[..., None], first_delay: float) -> Callable[..., None]:
+    """Return the reset *pull*, which holds EN only 30 ms the first time; if that does not help, esptool's 100 ms.
+
+    A transistor discharges the largest usual capacitor at EN, 10 uF, in about 2 ms.
+    """
+
+    def pulled(port: Any, *, enter_boot_delay: float, reset_delay: float, flow_control: bool) -> None:
+        hold = _HOLD_SECONDS if reset_delay <= first_delay else enter_boot_delay
+        pull(port, enter_boot_delay=hold, reset_delay=reset_delay, flow_control=flow_control)
+
+    return pulled
 
 
 def _note(*words: object) -> None:

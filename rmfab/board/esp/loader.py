@@ -3,31 +3,36 @@
 It does not use esptool's write_flash, which compresses again for every board and reconnects silently, perhaps to a
 different board. `rmfab.board.esp.facts` makes the checks of write_flash (security, chip, revision, flash size), and so
 does the release's preflight (regions, images). tests/board/test_esptool_internals names each use of a private function.
+`line_speed.py` changes the rate of the line, `spi_commands.py` talks to the flash chip.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import serial
 
+from rmfab.board.esp.diagnoses import explained
 from rmfab.board.esp.door import esptool, forget_said
 from rmfab.board.esp.efuse_digests import burned_digests
 from rmfab.board.esp.facts import BoardFacts, BoardRefused, SecurityState
-from rmfab.board.esp.payload import Block, Region, blank_md5
+from rmfab.board.esp.line_speed import GARBLED, LineSpeed
+from rmfab.board.esp.payload import DEFL_DATA, Block, Region, blank_md5
+from rmfab.board.esp.spi_commands import SpiCommands
 from rmfab.board.port import ROM_BAUD, SerialPort, gone, swapped
+from rmfab.board.rate_book import RateBook
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
+from rmfab.board.slot_speed import SlotSpeed
 from rmfab.board.watched_port import watched
 from rmfab.errors import PortError
 
-SLOWER = (921600, 460800, 230400, ROM_BAUD)
 _CONNECT_ATTEMPTS = 3
-_WRITE_ATTEMPTS = 3
 _BLOCK_ATTEMPTS = 3
+_OTHER_REPLIES = 100  # as esptool
+_REPLY_BYTES = 10  # head and status
 # the stub's codes for a bad length and a bad checksum of a block that it dropped; source: esptool 5.6, util.py
 _DAMAGED = ("result was C000", "result was C100")
 _GARBLED = ("noise", "answer-stopped", "loader-failed")  # causes that noise may have and a restart may end
@@ -40,27 +45,38 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SlotLink:
-    """The link to a slot: its address, its baud in the stub, and its kind of restart."""
+    """The link to a slot: its address, its baud in the stub (None: what its bridge and cable carry), its restart."""
 
     address: str
-    baud: int
+    baud: int | None
     restart: Restart
 
 
 class Loader:
     """The loader of one board. Every method raises PortError if the conversation fails.
 
-    *keep_going* is called while the board is waited for, and raises to give up.
+    *keep_going* is called while the board is waited for, and raises to give up. *book* remembers the rate of the slot.
     """
 
-    def __init__(self, port: SerialPort, link: SlotLink, keep_going: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        port: SerialPort,
+        link: SlotLink,
+        keep_going: Callable[[], None] = lambda: None,
+        book: RateBook | None = None,
+    ) -> None:
         self._port = watched(port, keep_going)
         self._link = link
         self._keep_going = keep_going
+        self._line = LineSpeed(lambda: SlotSpeed.of(port, link.address, link.baud, book))
         self._esp: Any = None
+        self._facts: BoardFacts | None = None
         self._stub = False
-        self._connected_mac: str | None = None
-        self.baud = ROM_BAUD
+
+    @property
+    def baud(self) -> int:
+        """The rate of the line."""
+        return self._line.baud
 
     def connect(self) -> BoardFacts:
         """Bring the board into its ROM loader and return its facts, before anything is uploaded.
@@ -74,7 +90,7 @@ class Loader:
             if error.cause not in _GARBLED or isinstance(self._link.restart, Unwired):
                 raise
             facts = self._connect()
-        self._connected_mac = facts.mac
+        self._facts = facts
         return facts
 
     def _connect(self) -> BoardFacts:
@@ -91,29 +107,33 @@ class Loader:
                 cause="not-in-loader",
             ) from error
         self._stub = False
-        self.baud = ROM_BAUD
+        self._line.baud = ROM_BAUD
         return self._guarded(self._ask)
 
     def prepare(self) -> BoardFacts:
-        """Upload the stub at the fastest baud that works, attach the flash, and return the board's facts again."""
-        mac, bauds = self._connected_mac, self._bauds()
+        """Upload the stub, attach the flash, raise the rate of the line, and return the board's facts again."""
+        bauds = self._line.rom_bauds
+        if isinstance(self._link.restart, Unwired):  # only the first: nothing can restart the board for the next
+            bauds = bauds[:1]
+        elif len(bauds) == 1:
+            bauds *= 2
         for attempt, baud in enumerate(bauds, 1):
             try:
-                return self._guarded(partial(self._start_stub, baud))
+                facts = self._guarded(partial(self._start_stub, baud))
             except PortError as error:
                 if attempt == len(bauds) or error.cause == "port-gone":
                     raise
-            if self.connect().mac != mac:
-                raise swapped(self._link.address)
+                self._reconnect()
+            else:
+                if baud != bauds[0]:
+                    self._line.fell_from(bauds[0])
+                return facts
         raise AssertionError("the last baud either works or raises")
 
-    def _bauds(self) -> list[int]:
-        """Return the bauds to try, the slowest twice if it is the first.
-
-        Only the first is tried if the station cannot restart the board for a second attempt.
-        """
-        slower = [baud for baud in SLOWER if baud < self._link.baud] or [self._link.baud]
-        return [self._link.baud, *slower] if not isinstance(self._link.restart, Unwired) else [self._link.baud]
+    def _reconnect(self) -> None:
+        mac = self._facts.mac if self._facts else None
+        if self.connect().mac != mac:
+            raise swapped(self._link.address)
 
     def _detect(self) -> Any:
         mode = "default-reset"
@@ -141,13 +161,14 @@ class Loader:
 
     def _start_stub(self, baud: int) -> BoardFacts:
         cmds = esptool()
+        if self._facts is None:
+            raise AssertionError("connect comes first")
         if self._esp.sync_stub_detected:
             self._esp = cmds.run_stub(self._esp)
             if baud != ROM_BAUD:
                 self._esp.change_baud(baud)
         else:
-            if baud != ROM_BAUD:
-                self._esp.change_baud(baud)
+            self._line.set_rom(self._esp, baud)
             self._esp = cmds.run_stub(self._esp)
         if not self._esp.IS_STUB:
             raise BoardRefused(
@@ -155,15 +176,28 @@ class Loader:
                 hint="flash such a board before secure boot is burned, or over the air",
                 cause="secure-boot-loader",
             )
-        self.baud = baud
+        self._line.baud = baud
         self._stub = True
-        cmds.attach_flash(self._esp)
-        named = cmds.detect_flash_size(self._esp)
-        size = cmds.flash_size_bytes(named) if named else None
+        size = self._attach()
+        if self._mac() != self._facts.mac:
+            raise swapped(self._link.address)
+        if baud == self._line.rom_bauds[0]:
+            self._line.climb(self._esp)
+        return replace(self._facts, flash_size=size)
+
+    def _attach(self) -> int | None:
+        """Attach the flash as esptool does, with fewer requests, and return its size."""
+        esp, cmds = self._esp, esptool()
+        esp.run_spiflash_command = SpiCommands(esp).run
+        try:
+            cmds.attach_flash(esp)
+            named = cmds.detect_flash_size(esp)
+        finally:
+            del esp.run_spiflash_command
+        size: int | None = cmds.flash_size_bytes(named) if named else None
         if size:
-            self._esp.flash_set_parameters(size)
-        facts = self._ask()
-        return BoardFacts(facts.chip_name, facts.revision, facts.mac, size, facts.security)
+            esp.flash_set_parameters(size)
+        return size
 
     def _mac(self) -> str:
         return ":".join(f"{octet:02x}" for octet in self._esp.read_mac("BASE_MAC"))
@@ -174,7 +208,7 @@ class Loader:
 
     def md5(self, offset: int, size: int) -> str:
         """Return the MD5 in hex of *size* flash bytes, computed on the board."""
-        return self._guarded(lambda: str(self._esp.flash_md5sum(offset, size)))
+        return self._persistently(lambda: str(self._esp.flash_md5sum(offset, size)))
 
     def is_blank(self, offset: int, size: int) -> bool:
         """Return whether *size* flash bytes are all 0xFF."""
@@ -182,7 +216,7 @@ class Loader:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return *size* flash bytes."""
-        return self._guarded(lambda: bytes(self._esp.read_flash(offset, size)))
+        return self._persistently(lambda: bytes(self._esp.read_flash(offset, size)))
 
     def erase(self, offset: int, size: int) -> None:
         """Erase whole sectors, but skip those that are already blank, since checking takes less time than erasing."""
@@ -195,43 +229,80 @@ class Loader:
                 self._guarded(partial(self._esp.erase_region, start, step))
 
     def write(self, region: Region, progress: Progress) -> None:
-        """Write *region*, again if a block was lost. *progress* receives the compressed bytes done and in total."""
-        for attempts_left in reversed(range(_WRITE_ATTEMPTS)):
+        """Write *region*, again if a block was lost. *progress* receives the compressed bytes done and in total.
+
+        What is blank at its end is erased, not written.
+        """
+        if region.written:
+            self._persistently(lambda: self._write(region, progress))
+        if region.written < region.size:
+            self.erase(region.offset + region.written, region.size - region.written)
+
+    def trust_rate(self) -> None:
+        """Note that a whole board was written and read back at the current rate."""
+        self._line.passed()
+
+    def mistrust_rate(self) -> bool:
+        """Lower the rate of the line if it was raised; return whether it was: what was written may be damaged."""
+        return self._line.raised and self._guarded(self._slow_down)
+
+    def _persistently(self, work: Callable[[], R]) -> R:
+        """Return the result of *work*, which may be repeated: after an error once at the same rate, then slower."""
+        again = True
+        while True:
             try:
-                self._guarded(lambda: self._write(region, progress))
+                return self._guarded(work)
             except PortError as error:
-                if not attempts_left or error.cause == "port-gone" or not self._listens():
+                if error.cause == "port-gone":
                     raise
-            else:
-                return
+                if again and self._line.listens(self._esp):
+                    again = False
+                elif self._guarded(self._slow_down):
+                    again = True
+                else:
+                    raise
+
+    def _slow_down(self) -> bool:
+        """Lower the rate, with a restart if the stub is lost at a raised one; return whether the board answers then.
+
+        Only then it was the rate; otherwise the board is lost.
+        """
+        raised, rate = self._line.raised, self.baud
+        if not self._line.fall(self._esp):
+            if not raised or isinstance(self._link.restart, Unwired):
+                return False
+            self._reconnect()
+            self.prepare()
+        self._line.fell_from(rate)
+        return True
 
     def _write(self, region: Region, progress: Progress) -> None:
         esp, cmds = self._esp, esptool()
-        esp.flash_defl_begin(region.size, region.compressed, region.offset)
+        esp.flash_defl_begin(region.written, region.compressed, region.offset)
         timeout = cmds.DEFAULT_TIMEOUT
         done, total = 0, region.compressed
         for sequence, block in enumerate(region.blocks):
-            self._send_block(region.name, sequence, block, timeout)
+            self._send_block(region.name, sequence, block, timeout, partial(progress, done, total) if done else None)
             # the stub acknowledges a block before it writes it, so the next command waits for this one
             timeout = cmds._get_flash_defl_block_timeout(esp, block.inflated)
             done += len(block.data)
-            progress(done, total)
         # acknowledged only after the last block is in the flash
         esp.flash_defl_finish(reboot=False, timeout=timeout)
+        progress(done, total)
 
-    def _send_block(self, name: str, sequence: int, block: Block, timeout: float) -> None:
-        """Send a block, again if the stub reports that it arrived damaged and was dropped."""
-        esp = self._esp
-        header = struct.pack("<IIII", len(block.data), sequence, 0, 0)
+    def _send_block(
+        self, name: str, sequence: int, block: Block, timeout: float, meanwhile: Callable[[], None] | None
+    ) -> None:
+        """Send a block, again if the stub reports that it arrived damaged and was dropped.
+
+        *meanwhile* is called while it is on the wire: the wire must not wait for it.
+        """
         for attempts_left in reversed(range(_BLOCK_ATTEMPTS)):
             try:
-                esp.check_command(
-                    f"write {name} after block {sequence}",
-                    esp.ESP_CMDS["FLASH_DEFL_DATA"],
-                    header + block.data,
-                    block.checksum,
-                    timeout=timeout,
-                )
+                self._port.write(block.frame)
+                if meanwhile is not None:
+                    meanwhile()
+                self._await_reply(f"write {name} after block {sequence}", timeout)
             except RuntimeError as error:
                 # without an answer the block may have been written: then the whole region starts again
                 if not attempts_left or not any(code in str(error) for code in _DAMAGED):
@@ -239,21 +310,21 @@ class Loader:
             else:
                 return
 
-    def _listens(self) -> bool:
-        """Return whether the same stub still answers, after discarding earlier input.
-
-        An answer of a ROM means that the board was restarted or replaced.
-        """
-        for _ in range(_BLOCK_ATTEMPTS):
-            try:
-                self._esp.flush_input()
-                self._esp.sync()
-            except (serial.SerialException, OSError):
-                return False
-            except RuntimeError:  # the answer was the error of an earlier write
-                continue
-            return bool(self._esp.sync_stub_detected)
-        return False
+    def _await_reply(self, what: str, timeout: float) -> None:
+        """Wait for the reply to a block, as esptool's check_command does for what it has sent itself."""
+        esp, port, failure = self._esp, self._port, esptool().FatalError
+        before, port.timeout = port.timeout, timeout
+        try:
+            for _ in range(_OTHER_REPLIES):
+                packet = esp.read()
+                if len(packet) < _REPLY_BYTES or packet[:2] != bytes((1, DEFL_DATA)):
+                    continue
+                if packet[8]:
+                    raise failure.WithResult(f"Failed to {what}", packet[8:10])
+                return
+        finally:
+            port.timeout = before
+        raise failure("Response doesn't match request.")
 
     def leave(self) -> None:
         """Return the port to the ROM's baud; the board stays in its loader until it is restarted."""
@@ -274,66 +345,5 @@ class Loader:
             return work()
         except (serial.SerialException, OSError) as error:
             raise gone(self._link.address, error) from error
-        except (RuntimeError, ValueError, IndexError, struct.error) as error:
-            # esptool's FatalError is a RuntimeError; its parsers raise the others on a garbled answer
-            raise _explain(self._link.address, error) from error
-
-
-def _explain(address: str, error: Exception) -> PortError:
-    """Return the PortError that explains esptool's error to an operator at the bench."""
-    text = str(error).split("\nFor troubleshooting", maxsplit=1)[0].strip().replace("\n", " ")
-    for phrase, what, hint, cause in _DIAGNOSES:
-        if phrase in text:
-            return PortError(what, where=address, hint=hint, cause=cause)
-    return PortError(
-        f"the loader failed: {text}",
-        where=address,
-        hint="check power and contact, or try a lower baud; the log of the unit contains esptool's output",
-        cause="loader-failed",
-    )
-
-
-_DIAGNOSES = (
-    (
-        "Wrong boot mode detected",
-        "the board restarted into its firmware, not into its loader",
-        "IO0 (GPIO9 on C3/C6) is not pulled low: check the DTR line, the fixture's needle, a loaded strapping pin",
-        "boot-mode",
-    ),
-    (
-        "TX path seems to be down",
-        "the board waits in its loader but receives nothing",
-        "check the line from the adapter's TX to the board's RX",
-        "tx-path",
-    ),
-    (
-        "No serial data received",
-        "the board does not answer",
-        "check that a board is present, its power and contact, and that RX and TX are not swapped",
-        "no-answer",
-    ),
-    (
-        "Serial data stream stopped",
-        "the board stopped answering",
-        "check power and contact, or try a lower baud",
-        "answer-stopped",
-    ),
-    (
-        "Packet content transfer stopped",
-        "the board stopped in the middle of an answer",
-        "check power and contact, or try a lower baud",
-        "answer-stopped",
-    ),
-    (
-        "Invalid head of packet",
-        "received garbled data",
-        "try a lower baud or a shorter cable; check that nothing else transmits on the line",
-        "noise",
-    ),
-    (
-        "Failed to autodetect chip type",
-        "esptool does not recognize this chip",
-        "check the chip type, and the line for garbled data",
-        "chip-unknown",
-    ),
-)
+        except GARBLED as error:
+            raise explained(self._link.address, error) from error

@@ -51,8 +51,12 @@ from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 _FAULT_AT_DATA = 3
 _WATCHDOG_SECONDS = 0.05
 _LEAST_WAIT = 0.0005
+_BAUD_SECONDS = (
+    0.01  # from the reply to CHANGE_BAUD until the new rate; source: the stub of esptool 4, `stub_flasher.c`
+)
 _AFTER_DEATH_SECONDS = 0.3
-_NO_FLASH = (Op.FLASH_DATA, Op.DEFL_DATA)
+_DATA = (Op.FLASH_DATA, Op.DEFL_DATA)
+_WRITE_LIMITS = (Op.FLASH_BEGIN, Op.DEFL_BEGIN, Op.FLASH_END, Op.DEFL_END)
 
 
 @unique
@@ -83,7 +87,8 @@ class Board:
         self.spec = spec if self._efuses is None else replace(spec, burnt=spec.security.kept(self._efuses))
         self.model = spec.model
         self.flash = Flash(spec.real_flash_size, spec.flash_file)
-        self.uart = Uart(timeline, spec.paced)
+        self.uart = Uart(timeline, spec.paced, spec.bridge)
+        self.uart.cable = self._cable
         self.circuit = ResetCircuit(timeline, self._hold, self._released)
         self.strap = spec.boot_strap
         self.mode = Mode.OFF
@@ -109,6 +114,7 @@ class Board:
         self.at_end: set[Callable[[], None]] = set()
         self.on_update: Callable[[OtaJob], None] = lambda _job: None
         self._data_commands = 0
+        self._blocks = 0  # of the current write
         self._spent: set[BoardFault] = set()
         self.uart.to_board = self.receive
         self.change_faults(self.spec.faults)
@@ -142,7 +148,8 @@ class Board:
             if not self._stalled:
                 self._play(self._answer(data))
         elif self.mode is Mode.DOWNLOAD:
-            self._frames.extend(self._decoder.feed(self._thinned(data)))
+            for frame in self._decoder.feed(self._thinned(data)):
+                self._take_frame(frame)
             self._pump(at)
 
     def provision(self, endpoint: str, request: bytes) -> Answer:
@@ -191,6 +198,7 @@ class Board:
         self._frames.clear()
         self._busy_until = 0.0
         self._loader = None
+        self._blocks = 0
         self._leave()
         self.uart.drop_output()
         self.mode = mode
@@ -315,6 +323,16 @@ class Board:
         """Whether requests get no answer."""
         return self._locked or self._stalled or self.spec.has(BoardFault.NO_SYNC)
 
+    def _take_frame(self, frame: bytes | slip.BrokenFrame) -> None:
+        """Keep a frame for the loader. The stub takes one frame ahead of the one that it works on; a third is lost.
+
+        Between the end of a frame and the moment the stub takes it, nothing is received, so two frames in a row are one
+        too many. Source: esp-flasher-stub `slip.c`, `transport.c`, `frame_buffer.c`.
+        """
+        if self._paced and isinstance(self._loader, Stub) and self._frames:
+            return
+        self._frames.append(frame)
+
     def _pump(self, at: float) -> None:
         while self._frames and self._loader is not None:
             start = max(at, self._busy_until)
@@ -341,7 +359,7 @@ class Board:
     def _apply(self, reaction: Reaction, at: float) -> None:
         match reaction.effect:
             case Effect.BAUD:
-                self.uart.chip_baud = max(reaction.value, 1)
+                self._change_baud(max(reaction.value, 1))
             case Effect.STUB:
                 self._run_stub(at)
             case Effect.CRASH:
@@ -351,6 +369,12 @@ class Board:
                 self.mode = Mode.RUNNING
             case Effect.RESTART:
                 self._reset(ResetReason.SOFTWARE, self._latched)
+
+    def _change_baud(self, baud: int) -> None:
+        if self._paced:
+            self._later(_BAUD_SECONDS, partial(setattr, self.uart, "chip_baud", baud))
+        else:
+            self.uart.chip_baud = baud
 
     def _run_stub(self, at: float) -> None:
         self._decoder = slip.Decoder(stub_loader.FRAME_LIMIT)
@@ -365,6 +389,13 @@ class Board:
 
     # Faults of the serial line.
 
+    def _cable(self) -> int:
+        """Return the highest rate at which the cable carries long messages."""
+        limits = [self.spec.number(BoardFault.BAD_CABLE)]
+        if self._blocks >= _FAULT_AT_DATA:
+            limits.append(self.spec.number(BoardFault.WORN_CABLE))
+        return min((limit for limit in limits if limit), default=1 << 30)
+
     def _thinned(self, data: bytes) -> bytes:
         """Return *data* without the bytes that the fault `drop-bytes` loses."""
         if not self._due(BoardFault.DROP_BYTES) or len(data) < 256:
@@ -373,7 +404,9 @@ class Board:
         return data[:100] + data[116:]
 
     def _count_data(self, frame: bytes | slip.BrokenFrame) -> None:
-        self._data_commands += isinstance(frame, bytes) and len(frame) > 1 and frame[1] in _NO_FLASH
+        op = frame[1] if isinstance(frame, bytes) and len(frame) > 1 else None
+        self._data_commands += op in _DATA
+        self._blocks = 0 if op in _WRITE_LIMITS else self._blocks + (op in _DATA)
         for fault in (BoardFault.VANISH, BoardFault.VANISH_AND_SWAP):
             if self._due(fault):
                 self._spent.add(fault)

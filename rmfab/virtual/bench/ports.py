@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rmfab.virtual.bench.board import Board
-from rmfab.virtual.bench.rfc2217 import Line, TelnetPort
+from rmfab.virtual.bench.rfc2217 import SIGNATURE, Line, TelnetPort
 from rmfab.virtual.chip.uart import ROM_BAUD
 from rmfab.virtual.spec import PortKind
 
@@ -159,19 +159,17 @@ class _Host(asyncio.Protocol):
         board = self._board
         uart = board.uart
 
-        def set_baud(baud: int) -> None:
-            uart.host_baud = baud
-
         return Line(
             send=self._raw,
             on_data=uart.from_host,
-            on_baud=set_baud,
+            on_baud=uart.set_host_baud,
             on_dtr=board.circuit.set_dtr,
             on_rts=board.circuit.set_rts,
             on_purge=lambda: None,
             baud=lambda: uart.host_baud,
             dtr=lambda: board.circuit.dtr,
             rts=lambda: board.circuit.rts,
+            signature=SIGNATURE if uart.bridge is None else f"{SIGNATURE} usb={uart.bridge.limits.usb}",
         )
 
 

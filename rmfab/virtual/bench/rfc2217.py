@@ -18,6 +18,7 @@ _OPTIONS = frozenset({0, 1, 3, _COM_PORT})  # BINARY, ECHO, SUPPRESS GO AHEAD, C
 _TO_CLIENT = 100  # added to a subcommand in the server's answers
 _MODEM_STATE = bytes([0xB0])  # CTS, DSR and carrier detect are on
 _LONGEST_SUBNEGOTIATION = 64
+SIGNATURE = "rmfab virtual board"
 
 
 @unique
@@ -45,7 +46,7 @@ _PURGE_TO_CLIENT = (1, 3)
 class Line:
     """The serial side of a Telnet connection: one callback for each action of a client.
 
-    *send* sends raw bytes to the client; *baud* returns the current rate.
+    *send* sends raw bytes to the client; *baud* returns the current rate, *signature* names the port.
     """
 
     send: Callable[[bytes], None]
@@ -57,6 +58,7 @@ class Line:
     baud: Callable[[], int]
     dtr: Callable[[], bool]
     rts: Callable[[], bool]
+    signature: str = SIGNATURE
 
 
 class TelnetPort:
@@ -140,7 +142,7 @@ class TelnetPort:
             case _Sub.NOTIFY_MODEMSTATE:
                 value = _MODEM_STATE
             case _Sub.SIGNATURE:
-                value = b"rmfab virtual board"
+                value = line.signature.encode()
             case _Sub.FLOW_SUSPEND | _Sub.FLOW_RESUME:
                 return
         self._answer(sub, value)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,13 @@ from rmfab.errors import StationError
 from rmfab.files import make_folder
 from rmfab.product.vocabulary import Chip
 from rmfab.signals import undisturbed
+from rmfab.virtual.chip.bridge import Bridge
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 _END_SECONDS = 30.0
+_MOST_BY_SELECT = 128
 _CONTROL_SECONDS = 60.0
 _UPDATE_SECONDS = 120.0
 
@@ -112,9 +116,20 @@ def run(
             stack.enter_context(_alone(state))
             specs = [_kept(spec, state) for spec in specs]
         try:
-            asyncio.run(_run(specs, folder, announce, with_parent))
+            with asyncio.Runner(loop_factory=partial(_loop, specs)) as runner:
+                runner.run(_run(specs, folder, announce, with_parent))
         except OSError as error:
             raise StationError(f"cannot serve virtual boards: {error}", cause="virtual-boards") from error
+
+
+def _loop(specs: Sequence[BoardSpec]) -> asyncio.AbstractEventLoop:
+    """Return an event loop; for paced boards one whose timers are not rounded up to milliseconds, as epoll's are.
+
+    select(2) takes no file numbers above 1023, and a board has about four.
+    """
+    if sys.platform == "win32" or len(specs) > _MOST_BY_SELECT or all(spec.paced is None for spec in specs):
+        return asyncio.new_event_loop()
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 @contextmanager
@@ -204,6 +219,7 @@ def spec_to_json(spec: BoardSpec) -> dict[str, object]:
         "kill_pid": spec.kill_pid,
         "networks": [network.to_json() for network in spec.networks],
         "secure_boot_digests": list(spec.secure_boot_digests),
+        "bridge": None if spec.bridge is None else spec.bridge.value,
     }
 
 
@@ -223,4 +239,5 @@ def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
         kill_pid=values["kill_pid"],
         networks=tuple(map(AccessPoint.from_json, values["networks"])),
         secure_boot_digests=tuple(values["secure_boot_digests"]),
+        bridge=None if values["bridge"] is None else Bridge(values["bridge"]),
     )

@@ -14,6 +14,7 @@ BLOCK_ERASE_SECONDS = 0.2
 SECTOR_ERASE_SECONDS = 0.045
 PAGE_PROGRAM_SECONDS = 0.0005
 MD5_SECONDS_PER_BYTE = 0.25 / (1 << 20)
+_DICTIONARY = 0x8000  # TINFL_LZ_DICT_SIZE of miniz, which ROM and stub inflate with
 
 
 class Inflation(Exception):
@@ -27,8 +28,10 @@ class Overrun(Exception):
 class FlashWriting:
     """Writes *size* bytes from *offset* on, in order.
 
-    With *erase_ahead*, sectors are erased just before they are written and blank ones are skipped, as the stub does.
-    Otherwise the caller has erased them. *cipher* encrypts what goes into the flash. Durations are in seconds.
+    A compressed stream is inflated into a dictionary of 32 KB, which is written whenever it is full and at the end of
+    the stream. With *erase_ahead*, sectors are erased just before they are written, except the blank ones before the
+    first that is not, as the stub does (esp-flasher-stub `command_handler.c`, s_conditional_erase_next). Otherwise the
+    caller has erased them. *cipher* encrypts what goes into the flash. Durations are in seconds.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class FlashWriting:
         self._at = offset
         self._end = offset + size
         self._erased = offset - offset % SECTOR if erase_ahead else self._end
+        self._all_blank = True
         self._inflate = zlib.decompressobj() if compressed else None
+        self._inflated = b""  # in the dictionary, not written yet
         self._held = b""  # less than a block of the cipher
 
     @property
@@ -56,26 +61,35 @@ class FlashWriting:
 
     @property
     def remaining(self) -> int:
-        """Uncompressed bytes still to come."""
+        """Uncompressed bytes still to be written."""
         return self._end - self._at - len(self._held)
 
     def restart_stream(self) -> None:
         """Reset the inflate window: block 0 starts a new stream."""
         if self._inflate is not None:
             self._inflate = zlib.decompressobj()
+            self._inflated = b""
 
     def write(self, data: bytes) -> float:
         """Write one block; return the seconds it takes.
 
         Raise Inflation if the stream is broken, Overrun if it is too long, and FlashError beyond the end of the flash.
         """
-        if self._inflate is not None:
-            try:
-                data = self._inflate.decompress(data, self.remaining + 1)
-            except zlib.error as error:
-                raise Inflation from error
-            if len(data) > self.remaining:
-                raise Overrun
+        if self._inflate is None:
+            return self._program(data)
+        room = self.remaining - len(self._inflated)
+        try:
+            data = self._inflate.decompress(data, room + 1)
+        except zlib.error as error:
+            raise Inflation from error
+        if len(data) > room:
+            raise Overrun
+        self._inflated += data
+        full = len(self._inflated) if self._inflate.eof else len(self._inflated) // _DICTIONARY * _DICTIONARY
+        data, self._inflated = self._inflated[:full], self._inflated[full:]
+        return self._program(data)
+
+    def _program(self, data: bytes) -> float:
         data = data[: self.remaining]
         if self._cipher is not None:
             data = self._cipher(self._whole_blocks(data))
@@ -92,12 +106,17 @@ class FlashWriting:
         return data[:cut]
 
     def _erase_to(self, end: int) -> float:
+        """Erase what lies before *end*; from the first sector that is not blank on, everything."""
         seconds = 0.0
         while self._erased < end:
             at = self._erased
+            if self._all_blank and self._flash.is_blank(at, min(SECTOR, self._flash.size - at)):
+                self._erased += SECTOR
+                continue
+            self._all_blank = False
             piece = BLOCK if at % BLOCK == 0 and self._end - at >= BLOCK else SECTOR
-            if self._flash.erase(at, piece):
-                seconds += erase_seconds(at, piece)
+            self._flash.erase(at, piece)
+            seconds += erase_seconds(at, piece)
             self._erased += piece
         return seconds
 

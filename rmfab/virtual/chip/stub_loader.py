@@ -246,14 +246,17 @@ class Stub:
         return reaction
 
     def _go_on_reading(self, frame: bytes) -> Reaction:
-        """Send the next packet: one is in flight at a time. An acknowledgement of a different count is ignored."""
+        """Send the next packet: one is in flight at a time. An acknowledgement of a different count is ignored.
+
+        A frame of a different length, such as a command, ends the reading: it is lost, and only the MD5 is sent.
+        """
         reading = self._reading
-        if reading is None or len(frame) != 4 or int.from_bytes(frame, "little") != reading.sent:
+        if reading is None or (len(frame) == 4 and int.from_bytes(frame, "little") != reading.sent):
             return Reaction()
-        if reading.sent < len(reading.data):
+        if len(frame) == 4 and reading.sent < len(reading.data):
             return Reaction([reading.next()])
         self._reading = None
-        return Reaction([hashlib.md5(reading.data, usedforsecurity=False).digest()])
+        return Reaction([hashlib.md5(reading.data[: reading.sent], usedforsecurity=False).digest()])
 
 
 class _Reading:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from rmfab.virtual.chip.bridge import Bridge
+
 _TOLERANCE = 0.03  # a receiver that samples ten bits per byte tolerates a few percent
+_DAMAGED_FROM = 32  # bytes at once; what is shorter is over before the line disturbs it
 _NOISE = bytes((0x80 | value * 37 & 0x7F) & 0xBF for value in range(256))  # contains no SLIP END (0xC0)
 ROM_BAUD = 115200
 
@@ -35,10 +38,11 @@ class Uart:
     """One serial line. *to_board* receives bytes and their time of arrival, *to_host* receives bytes for the transport.
 
     *paced* None takes no time; 0 takes the time of the current rate; a value above 0 limits that rate, in baud. With
-    *autobaud* the chip adopts the host's rate from the received bytes, as the ROM does until SYNC succeeds.
+    *autobaud* the chip adopts the host's rate from the received bytes, as the ROM does until SYNC succeeds. *bridge*
+    limits the rates of the host, and *cable* is the highest rate at which long messages arrive whole.
     """
 
-    def __init__(self, timeline: Timeline, paced: int | None) -> None:
+    def __init__(self, timeline: Timeline, paced: int | None, bridge: Bridge | None = None) -> None:
         self._timeline = timeline
         self._paced = paced is not None
         self._ceiling = paced or 1 << 30
@@ -49,6 +53,8 @@ class Uart:
         self.host_baud = ROM_BAUD
         self.chip_baud = ROM_BAUD
         self.autobaud = False
+        self.bridge = bridge
+        self.cable: Callable[[], int] = lambda: 1 << 30
         self.to_board: Callable[[bytes, float], None] = lambda _data, _at: None
         self.to_host: Callable[[bytes], None] = lambda _data: None
 
@@ -56,6 +62,10 @@ class Uart:
     def fits(self) -> bool:
         """Whether both ends run at nearly the same rate."""
         return abs(self.host_baud - self.chip_baud) <= _TOLERANCE * self.chip_baud
+
+    def set_host_baud(self, baud: int) -> None:
+        """Set the rate of the host's end, as far as its bridge can."""
+        self.host_baud = baud if self.bridge is None else self.bridge.limits.actual(baud)
 
     def from_host(self, data: bytes) -> None:
         """Send bytes from the host to the board."""
@@ -69,7 +79,7 @@ class Uart:
 
     def from_board(self, data: bytes, at: float) -> None:
         """Send bytes from the chip to the host, starting at *at*."""
-        data = self._carried(data)
+        data = self._carried(data, to_host=True)
         if not self._paced:
             self.to_host(data)
             return
@@ -96,7 +106,7 @@ class Uart:
     def _arrive(self, data: bytes, at: float) -> None:
         if self.autobaud:
             self.chip_baud = self.host_baud
-        self.to_board(self._carried(data), at)
+        self.to_board(self._carried(data, to_host=False), at)
 
     def _deliver(self, data: bytes, handle: list[Cancellable]) -> None:
         self._pending.discard(handle[0])
@@ -106,6 +116,12 @@ class Uart:
             for callback in waiting:
                 callback()
 
-    def _carried(self, data: bytes) -> bytes:
-        """Return *data* as the far end receives it: noise if the rates differ."""
-        return data if self.fits else data.translate(_NOISE)
+    def _carried(self, data: bytes, *, to_host: bool) -> bytes:
+        """Return *data* as the far end receives it: noise if the rates differ, or the bridge cannot carry this one."""
+        bridge = self.bridge
+        if not self.fits or (bridge is not None and bridge.limits.garbles(self.host_baud, to_host=to_host)):
+            return data.translate(_NOISE)
+        if self.host_baud <= self.cable() or len(data) < _DAMAGED_FROM:
+            return data
+        middle = len(data) // 2
+        return data[:middle] + bytes((data[middle] ^ 1,)) + data[middle + 1 :]
