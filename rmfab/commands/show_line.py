@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,35 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
 
     run = run_line(terminal.workspace(), request, terminal.TERMINAL)
     show_run(run, junit, single=len(run.slots) == 1 and not request.loop, asks=request.scan)
+
+
+def refuse_without_screen(screen: bool, wanted: dict[str, bool]) -> None:
+    """Raise UsageError if an option of *wanted* is used without the screen, or the screen where it cannot be shown."""
+    from rmfab.errors import UsageError
+
+    for name, used in wanted.items():
+        if used and not screen:
+            raise UsageError(f"{name} is for the operator's screen", hint=f"add --screen, or leave out {name}")
+    if screen and terminal.json_wanted():
+        raise UsageError("--screen and --json exclude each other", hint="use --loop --json for a program")
+    if screen and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("--screen needs a terminal", hint="run it in a terminal, or use --loop")
+
+
+def show_on_screen(request: LineRequest, *, by_hand: bool, only_ascii: bool, sound: bool) -> None:
+    """Run and show the line of the workspace on the operator's screen. Raise the error that determines the exit code."""
+    from rmfab.commands.language import language
+    from rmfab.language.speech import Language
+    from rmfab.operations.run_line import run_line
+    from rmfab.screen.screen_terminal import ScreenTerminal
+    from rmfab.screen.show import ScreenOptions, show_screen
+
+    workspace, ours = terminal.workspace(), ScreenTerminal(terminal.TERMINAL)
+    request = replace(request, loop=True)
+    spoken = Language.ENGLISH if only_ascii else language()
+    options = ScreenOptions(spoken, only_ascii, sound, by_hand, colours="NO_COLOR" not in os.environ)
+    run = run_line(workspace, request, ours)
+    show_screen(workspace, run, ours, request, options)
 
 
 def show_run(run: LineRun, junit: Path | None = None, *, single: bool, asks: bool = False) -> None:

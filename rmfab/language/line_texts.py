@@ -6,11 +6,15 @@ fixed parts of each in the code of the line, so that a message which is changed 
 
 from __future__ import annotations
 
-LINE_TEXTS = (
+REQUEST_TEXTS = (
     "insert a board",
     "remove the board and insert the next one",
     "fix the port, then insert the same board again",
     "remove the board, fix the cause of the error, then insert the same board again",
+)
+"""What the line asks the operator to do with a slot."""
+LINE_TEXTS = (
+    *REQUEST_TEXTS,
     "the batch is finished: insert no more boards",
     "stop: {what}; call the owner",
     "stop: {what}; keep this board apart, call the owner",

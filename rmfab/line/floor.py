@@ -71,6 +71,10 @@ class Floor:
         self._stop.set()
         self._drain.set()
 
+    def finish(self) -> None:
+        """Start no more boards; the units at work go on to their end."""
+        self._drain.set()
+
     def events(self) -> Iterator[LineEvent]:
         """Yield all events as they happen. Raise a bug of rmfab after all slots have ended.
 

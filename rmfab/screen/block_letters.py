@@ -1,7 +1,8 @@
 """Words and shapes out of blocks, for eyes that are two metres away.
 
 A block is the letter `#` in the colour of its own background, so that it is solid on a terminal with colours, and still
-a block without. Chinese verdicts have letters of seven by seven blocks, drawn for this screen.
+a block without. The words in blocks are English in every language, as on the testers that factories know; the
+operator's own word stands below.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _LATIN: Mapping[str, Drawing] = {
     "Y": ("#.#", "#.#", ".#.", ".#.", ".#."),
 }
 SHAPES: Mapping[Look, Drawing] = {
-    Look.PASS: ("......#", ".....#.", "#...#..", ".#.#...", "..#...."),
-    Look.MARGINAL: ("......#", ".....#.", "#...#..", ".#.#...", "..#...."),
+    Look.PASS: ("....#", "...#.", "...#.", "#.#..", ".#..."),
+    Look.MARGINAL: ("....#", "...#.", "...#.", "#.#..", ".#..."),
     Look.FAIL: ("#...#", ".#.#.", "..#..", ".#.#.", "#...#"),
     Look.ERROR: ("#", "#", "#", ".", "#"),
     Look.ABORTED: (".....", "####.", "####.", "####.", "....."),
@@ -75,12 +76,10 @@ def scaled(drawing: Drawing, across: int, down: int) -> Drawing:
 def drawn_verdict(look: Look, word: str, width: int, height: int) -> Drawing | None:
     """Return shape and *word* as large as they fit, the word alone if only that fits; None if not even that does."""
     letters = drawn_word(word)
-    shape = SHAPES.get(look)
     if letters is None:
-        return None if shape is None else _largest(shape, width, height)
-    if shape is not None and (both := _largest(joined([shape, letters], 2), width, height)):
-        return both
-    return _largest(letters, width, height)
+        return None
+    both = joined([SHAPES[look], letters], 2)
+    return _largest(both, width - 2, height) or _largest(letters, width - 2, height) or _largest(letters, width, height)
 
 
 def _largest(drawing: Drawing, width: int, height: int) -> Drawing | None:

@@ -18,6 +18,7 @@ from rmfab.screen.wall import Heading
 
 HEAD_ROWS, FOOT_ROWS = 2, 2
 _GAP = "  "
+_WIDE = 110
 KEYS = (
     ("F1", marked("help")),
     ("F2", marked("slot")),
@@ -83,8 +84,10 @@ def draw_head(heading: Heading, numbers: Numbers, around: Surroundings, speech: 
         if count or look in (Look.PASS, Look.FAIL, Look.ERROR):
             totals += [(f" {tr(LOOK_WORDS[look])} {count} ", look.value if count else "bar"), (" ", "bar")]
     first = _row([*names, (left, "bar")], totals, width)
-    people = [(tr("station {name}", name=heading.station), "bar-strong")]
-    people.append((tr("operator {name}", name=around.operator) if around.operator else tr("no operator"), "bar"))
+    wide = width >= _WIDE
+    people = [(tr("station {name}", name=heading.station) if wide else heading.station, "bar-strong")]
+    operator = tr("operator {name}", name=around.operator) if wide and around.operator else around.operator
+    people.append((operator or tr("no operator"), "bar"))
     people += [
         (f"{tr(label)} {speech.said(tr(state))}", "bar" if well else "warning")
         for label, state, well in (
@@ -93,8 +96,9 @@ def draw_head(heading: Heading, numbers: Numbers, around: Surroundings, speech: 
         )
         if state
     ]
+    named = marked("first-pass yield: last hour {hour}, shift {shift}") if wide else marked("yield 1 h {hour}, shift {shift}")
     yields: list[Piece] = [
-        (tr("first pass: hour {hour}, shift {shift}", hour=numbers.hour.percent, shift=numbers.shift.percent), "bar"),
+        (tr(named, hour=numbers.hour.percent, shift=numbers.shift.percent), "bar"),
         (_GAP + clock(around.runs) + " ", "bar-dim"),
     ]
     return [first, _row(people, yields, width)]

@@ -24,21 +24,15 @@ def draw_detail(tile: Tile, visits: Sequence[Visited], log: Sequence[str], limit
     left = [*_title(tile, view), *_verdict(tile, view), *_steps(steps, limits, view.speech, _half(view)), *_attempts(visits, view)]
     if view.width < 120:
         rows = [*left, *_console(log, view, view.width, max(4, view.height - len(left)))]
-        return _paged(rows, view)
+        return rows
     right = _console(log, view, view.width - _half(view) - 2, view.height)
     blank = ((" " * _half(view), "paper"),)
     pairs = zip([*left, *[blank] * max(0, len(right) - len(left))], right, strict=False)
-    return _paged([(*filled(one, _half(view), "paper"), ("  ", "paper"), *two) for one, two in pairs], view)
+    return [(*filled(one, _half(view), "paper"), ("  ", "paper"), *two) for one, two in pairs]
 
 
 def _half(view: View) -> int:
     return view.width if view.width < 120 else view.width // 2
-
-
-def _paged(rows: list[Row], view: View) -> list[Row]:
-    blank = ((" " * view.width, "paper"),)
-    shown = [filled(row, view.width, "paper") for row in rows[: view.height]]
-    return [*shown, *[blank] * (view.height - len(shown))]
 
 
 def _title(tile: Tile, view: View) -> list[Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rmfab.language.speech import marked
 from rmfab.screen.block_letters import MARKS
-from rmfab.screen.draw_bars import KEYS
 from rmfab.screen.draw_wall import View
 from rmfab.screen.ink import Row, filled, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, Look
@@ -47,16 +46,9 @@ def draw_help(view: View) -> list[Row]:
     for look, what in _LOOKS:
         word = padded(f" {MARKS[look]} {tr(LOOK_WORDS[look])}", 17)
         rows += _lines((word, look.value), tr(what), view, 17)
-    rows += [_line(padded(key, 17), "strong", tr(what), view) for key, what in _KEYS[-_room(view) :]]
+    rows += [_line(padded(key, 17), "strong", tr(what), view) for key, what in _KEYS]
     rows += [_line(padded(tr(scan), 21), "strong", tr(what), view) for scan, what in _SCANS]
-    assert len(KEYS) <= len(_KEYS)
-    blank = ((" " * view.width, "paper"),)
-    return [*rows[: view.height], *[blank] * (view.height - len(rows))]
-
-
-def _room(view: View) -> int:
-    """Return how many keys fit: the foot names the function keys anyway."""
-    return max(1, min(len(_KEYS), view.height - len(_LOOKS) - len(_SCANS)))
+    return rows
 
 
 def _line(name: str, style: str, what: str, view: View) -> Row:

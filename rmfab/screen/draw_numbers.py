@@ -19,24 +19,20 @@ def draw_numbers(tally: Tally, view: View) -> list[Row]:
     """Return the view as rows: beside each other on a wide screen, else one below the other."""
     units, causes, slots = _units(list(tally.recent), view), _causes(tally.causes(), view), _slots(tally.slots(), view)
     if view.width < 120:
-        room = max(4, view.height - len(causes) - min(len(slots), 9) - 2)
-        rows = [*causes, (), *slots[:9], (), *units[:room]]
-        return _sheet(rows, view)
+        return _indented([*causes, (), *slots, (), *units])
     half = view.width // 2
     right = [*causes, (), *slots]
     height = max(len(units), len(right))
     pairs = zip(_long(units, height), _long(right, height), strict=True)
-    return _sheet([(*filled(one, half, "paper"), *two) for one, two in pairs], view)
+    return _indented([(*filled(one, half, "paper"), *two) for one, two in pairs])
 
 
 def _long(rows: list[Row], height: int) -> list[Row]:
     return [*rows, *[()] * (height - len(rows))]
 
 
-def _sheet(rows: Sequence[Row], view: View) -> list[Row]:
-    blank = ((" " * view.width, "paper"),)
-    shown = [filled((("  ", "paper"), *row), view.width, "paper") for row in rows[: view.height]]
-    return [*shown, *[blank] * (view.height - len(shown))]
+def _indented(rows: Sequence[Row]) -> list[Row]:
+    return [(("  ", "paper"), *row) for row in rows]
 
 
 def _units(recent: Sequence[UnitEnded], view: View) -> list[Row]:

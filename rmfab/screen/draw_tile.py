@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from rmfab.language.speech import Speech, marked
 from rmfab.line.events import Step
-from rmfab.screen.block_letters import BLOCK, MARKS, Drawing, drawn_verdict
-from rmfab.screen.ink import Row, centred, clock, cut, line, padded, wrapped
+from rmfab.screen.block_letters import BLOCK, MARKS, drawn_verdict
+from rmfab.screen.ink import Row, centred, clock, line, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, Look, Tile, Visited
 
 STEP_NAMES = {
@@ -78,7 +80,7 @@ def _working(tile: Tile, paper: Paper) -> list[Row]:
         part = min(0.99, taken / paper.expected)
     of = f"{tile.number}/{tile.steps}"
     said = clock(taken) if paper.expected is None else tr(
-        "{taken} of about {expected}", taken=clock(taken), expected=clock(paper.expected)
+        "{taken} of ~{expected}", taken=clock(taken), expected=clock(paper.expected)
     )  # fmt: skip
     blank = ((" " * width, "working"),)
     rows: list[Row] = [line(width, "working", f" {step}", f"{of} "), bar(part or 0.0, width, "working")]
@@ -117,7 +119,7 @@ def _verdict(tile: Tile, paper: Paper) -> list[Row]:
     look, width = tile.look, paper.width
     texts = _texts(tile, paper.speech)
     band = _band_height(paper.height, bool(texts))
-    rows = draw_band(look, paper.speech.tr(LOOK_WORDS[look]), width, band)
+    rows = draw_band(look, paper.speech, width, band)
     room = paper.height - 1 - len(rows)
     return [*rows, *_told(texts, width, room)]
 
@@ -127,7 +129,7 @@ def _band_height(height: int, has_text: bool) -> int:
         return max(1, height - 3)
     if not has_text:
         return height - 2
-    return max(_VERDICT_ROWS, min(height - 5, (height * 3) // 5))
+    return max(_VERDICT_ROWS + 1, min(height - 6, (height * 3) // 5))
 
 
 def _texts(tile: Tile, speech: Speech) -> list[tuple[str, str]]:
@@ -145,7 +147,9 @@ def _texts(tile: Tile, speech: Speech) -> list[tuple[str, str]]:
     elif tile.wants_acknowledgement:
         told.append((speech.tr("F5: seen, board set aside"), "card-strong"))
     told += cause_and_remedy(last, speech)
-    return told or [(speech.said(tile.note), "card-dim")] if tile.note else told
+    if not told and tile.note:
+        told.append((speech.said(tile.note), "card-dim"))
+    return told
 
 
 def cause_and_remedy(visited: Visited, speech: Speech) -> list[tuple[str, str]]:
@@ -172,26 +176,20 @@ def _told(texts: list[tuple[str, str]], width: int, room: int) -> list[Row]:
     return [*rows[:room], *[blank] * (room - len(rows))]
 
 
-def draw_band(look: Look, word: str, width: int, height: int) -> list[Row]:
+def draw_band(look: Look, speech: Speech, width: int, height: int) -> list[Row]:
     """Return the verdict on its colour: in blocks as large as they fit, else as a word with its mark."""
-    drawing = drawn_verdict(look, word, width, height)
-    spaced = word if word.isascii() else " ".join(word)
+    word, said = LOOK_WORDS[look], speech.tr(LOOK_WORDS[look])
+    translated = int(said != word)
+    spaced = " ".join(said) if 2 * cell_len(said) + 6 <= width else said
+    drawing = drawn_verdict(look, word, width, height - translated)
     if drawing is None:
-        middle = [((centred(f"{MARKS[look]} {spaced}", width), look.value),)]
+        middle: list[Row] = [((centred(f"{MARKS[look]} {spaced}", width), look.value),)]
     else:
         middle = [_blocks(row, look, width) for row in drawing]
-        if not word.isascii():
-            middle = _with_word(drawing, look, spaced, width, height)
+        middle += [((centred(spaced, width), look.value),)] * translated
     blank = ((" " * width, look.value),)
     above = (height - len(middle)) // 2
     return [*[blank] * above, *middle, *[blank] * (height - above - len(middle))]
-
-
-def _with_word(shape: Drawing, look: Look, word: str, width: int, height: int) -> list[Row]:
-    """Return a *shape* with a *word* below it, or in its place if there is no room for both."""
-    rows = [_blocks(row, look, width) for row in shape]
-    said = ((centred(word, width), look.value),)
-    return [*rows, said] if len(rows) < height else [said]
 
 
 def _blocks(drawn: str, look: Look, width: int) -> Row:
@@ -211,7 +209,3 @@ def _blocks(drawn: str, look: Look, width: int) -> Row:
 def _if(wanted: bool, row: Row) -> list[Row]:
     return [row] if wanted else []
 
-
-def named(tile: Tile, width: int) -> str:
-    """Return the tile's slot in *width* columns."""
-    return cut(tile.slot, width)

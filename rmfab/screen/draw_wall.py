@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rmfab.language.speech import Speech
 from rmfab.screen.block_letters import MARKS
 from rmfab.screen.draw_tile import Paper, draw_tile
-from rmfab.screen.grid import Grid, grid_for
+from rmfab.screen.grid import LEAST_HEIGHT, Grid, grid_for
 from rmfab.screen.ink import Row, beside, cut, filled
 from rmfab.screen.tile import Tile
 from rmfab.screen.wall import Wall
@@ -47,14 +47,15 @@ def draw_wall(wall: Wall, view: View) -> list[Row]:
     for start in range(0, len(shown), grid.columns):
         drawn = [_tile(wall, tile, grid, view) for tile in shown[start : start + grid.columns]]
         rows += [filled(row, view.width, "paper") for row in beside(drawn, (" ", "paper"))]
-        rows.append(((" " * view.width, "paper"),))
+        rows += [((" " * view.width, "paper"),)] * (grid.height - len(drawn[0]))
     blank = ((" " * view.width, "paper"),)
     return [*rows, *[blank] * (view.height - len(rows))][: view.height]
 
 
 def _tile(wall: Wall, tile: Tile, grid: Grid, view: View) -> list[Row]:
     expected = None if tile.step is None else wall.expected(tile.step)
-    paper = Paper(grid.width - 1, grid.height - 1, view.speech, view.now, expected, tile.slot == view.chosen)
+    gap = int(grid.height > LEAST_HEIGHT + 1)
+    paper = Paper(grid.width - 1, grid.height - gap, view.speech, view.now, expected, tile.slot == view.chosen)
     return draw_tile(tile, paper)
 
 
@@ -69,7 +70,3 @@ def _overview(tiles: list[Tile], grid: Grid, page: int, view: View) -> Row:
     here = f"  {page + 1}/{grid.pages(len(tiles))}"
     return filled((*pieces, (here, "dim")), view.width, "paper")
 
-
-def sized(view: View, width: int, height: int) -> View:
-    """Return *view* for a part of the screen."""
-    return replace(view, width=width, height=height)

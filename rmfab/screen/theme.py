@@ -11,13 +11,13 @@ from rich.style import Style
 
 from rmfab.screen.tile import Look
 
-_BLUE, _ORANGE, _PURPLE, _GREEN, _YELLOW, _SKY = "#0072b2", "#e69f00", "#cc79a7", "#009e73", "#f0e442", "#56b4e9"
+_BLUE, _ORANGE, _YELLOW, _SKY = "#0072b2", "#e69f00", "#f0e442", "#56b4e9"
 _PAPER, _CARD, _WORK, _INK, _DIM = "#101418", "#1b2229", "#23303c", "#e8ecef", "#8a949e"
 _VERDICTS = {
     Look.PASS: ("#ffffff", _BLUE),
     Look.MARGINAL: ("#000000", _SKY),
     Look.FAIL: ("#000000", _ORANGE),
-    Look.ERROR: ("#000000", _PURPLE),
+    Look.ERROR: ("#ffffff", "#97447f"),
     Look.ABORTED: ("#ffffff", "#68727c"),
     Look.SEEN: ("#ffffff", "#00785a"),
     Look.LOCKED: ("#000000", _YELLOW),
@@ -25,6 +25,8 @@ _VERDICTS = {
     Look.HELD: ("#000000", "#c9d1d8"),
     Look.EMPTY: (_DIM, _CARD),
 }
+_TEXTS = {Look.PASS: "#3a9ad9", Look.ERROR: "#cc79a7", Look.ABORTED: _DIM, Look.SEEN: "#1fb98a", Look.WORKING: _INK, Look.EMPTY: _DIM}
+"""The colours of words and marks on paper, where those of a tile would be too dark."""
 
 
 def _colours() -> dict[str, Style]:
@@ -49,7 +51,7 @@ def _colours() -> dict[str, Style]:
     for look, (ink, paper) in _VERDICTS.items():
         styles[look] = Style(color=ink, bgcolor=paper, bold=True)
         styles[f"{look}-block"] = Style(color=ink, bgcolor=ink)
-        styles[f"{look}-text"] = Style(color=paper if look is not Look.EMPTY else _DIM, bgcolor=_PAPER, bold=True)
+        styles[f"{look}-text"] = Style(color=_TEXTS.get(look, paper), bgcolor=_PAPER, bold=True)
     return styles
 
 
