@@ -187,9 +187,7 @@ def screen_options(function: F) -> F:
     """Add the options of the operator's screen: --screen, --start, --ascii, --sound."""
     for option in (
         click.option("--sound", is_flag=True, help="Ring the terminal's bell for each FAIL (with --screen)."),
-        click.option(
-            "--ascii", "ascii_only", is_flag=True, help="Use only ASCII, and so English (with --screen)."
-        ),
+        click.option("--ascii", "ascii_only", is_flag=True, help="Use only ASCII, and so English (with --screen)."),
         click.option(
             "--start",
             type=click.Choice(["auto", "hand"]),

@@ -42,9 +42,10 @@ def refuse_without_screen(screen: bool, wanted: dict[str, bool]) -> None:
 
 
 def show_on_screen(request: LineRequest, *, by_hand: bool, only_ascii: bool, sound: bool) -> None:
-    """Run and show the line of the workspace on the operator's screen. Raise the error that determines the exit code."""
+    """Run the line of the workspace on the operator's screen. Raise the error that determines the exit code."""
     from rmfab.commands.language import language
-    from rmfab.language.speech import Language
+    from rmfab.commands.shift_end import ShiftEnd
+    from rmfab.language.speech import Language, speech_in
     from rmfab.operations.run_line import run_line
     from rmfab.screen.screen_terminal import ScreenTerminal
     from rmfab.screen.show import ScreenOptions, show_screen
@@ -52,9 +53,14 @@ def show_on_screen(request: LineRequest, *, by_hand: bool, only_ascii: bool, sou
     workspace, ours = terminal.workspace(), ScreenTerminal(terminal.TERMINAL)
     request = replace(request, loop=True)
     spoken = Language.ENGLISH if only_ascii else language()
-    options = ScreenOptions(spoken, only_ascii, sound, by_hand, colours="NO_COLOR" not in os.environ)
     run = run_line(workspace, request, ours)
-    show_screen(workspace, run, ours, request, options)
+    end = ShiftEnd(tuple(slot.name for slot in run.slots), speech_in(spoken))
+    colours = "NO_COLOR" not in os.environ
+    options = ScreenOptions(spoken, only_ascii, sound, by_hand, colours, see=end.note)
+    try:
+        show_screen(workspace, run, ours, request, options)
+    finally:
+        end.show()
 
 
 def show_run(run: LineRun, junit: Path | None = None, *, single: bool, asks: bool = False) -> None:
@@ -77,10 +83,11 @@ def show_events(
 
     *single*: only one unit is run. *asks*: the operator types meanwhile.
     """
+    from rmfab.commands.language import speech
     from rmfab.commands.line_view import make_view
 
     try:
-        view = make_view(terminal.json_wanted(), slots, single=single, asks=asks)
+        view = make_view(terminal.json_wanted(), slots, speech(), single=single, asks=asks)
         _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop, junit)
     except BrokenPipeError:
         terminal.stopped_by_reader()

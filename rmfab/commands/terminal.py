@@ -28,9 +28,9 @@ _LONGEST_LINE = 4096
 
 @dataclass
 class Globals:
-    """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json),
-    *language* (--lang). *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone. *undraw*
-    takes the live display off the terminal, None if there is none."""
+    """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json), *language*
+    (--lang). *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone.
+    *undraw* takes the live display off the terminal, None if there is none."""
 
     folder: Path | None = None
     quiet: bool = False

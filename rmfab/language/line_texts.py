@@ -1,7 +1,7 @@
 """The messages of the line that are translated: what `rmfab.line` says to an operator, with `{}` for what varies.
 
-A message comes out of the line as a finished text; `Speech.said` finds the one that it was made of. A test looks for the
-fixed parts of each in the code of the line, so that a message which is changed there is changed here.
+A message comes out of the line as a finished text; `Speech.said` finds the one that it was made of. A test looks for
+the fixed parts of each in the code of the line, so that a message which is changed there is changed here.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from rmfab.errors import RmfabError, printable
@@ -62,7 +62,9 @@ def numbers_of_run(wall: Wall, now: float, left: int | None) -> Numbers:
 class Desk:
     """The operator's desk over *wall*. Its orders go to *hands*, its answers and scans for the line to *terminal*."""
 
-    def __init__(self, wall: Wall, hands: Hands, terminal: ScreenTerminal, language: Language = Language.ENGLISH) -> None:
+    def __init__(
+        self, wall: Wall, hands: Hands, terminal: ScreenTerminal, language: Language = Language.ENGLISH
+    ) -> None:
         self.wall = wall
         self.hands = hands
         self.terminal = terminal
@@ -130,7 +132,12 @@ class Desk:
     def _now_around(self, now: float) -> Surroundings:
         around = self.around
         return Surroundings(
-            around.operator, around.ledger, around.ledger_well, around.printer, around.printer_well, now - self.wall.began
+            around.operator,
+            around.ledger,
+            around.ledger_well,
+            around.printer,
+            around.printer_well,
+            now - self.wall.began,
         )
 
     def _body(self, view: View) -> list[Row]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from rmfab.errors import one_line
+from rmfab.language.durations import clock
 from rmfab.language.speech import Speech, marked
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import Message
-from rmfab.screen.ink import Piece, Row, clock, cut, filled, padded, width_of
+from rmfab.screen.ink import Piece, Row, cut, filled, padded, width_of
 from rmfab.screen.tally import FirstPass
 from rmfab.screen.tile import LOOK_WORDS, Look
 from rmfab.screen.wall import Heading
@@ -96,7 +97,11 @@ def draw_head(heading: Heading, numbers: Numbers, around: Surroundings, speech: 
         )
         if state
     ]
-    named = marked("first-pass yield: last hour {hour}, shift {shift}") if wide else marked("yield 1 h {hour}, shift {shift}")
+    named = (
+        marked("first-pass yield: last hour {hour}, shift {shift}")
+        if wide
+        else marked("yield 1 h {hour}, shift {shift}")
+    )
     yields: list[Piece] = [
         (tr(named, hour=numbers.hour.percent, shift=numbers.shift.percent), "bar"),
         (_GAP + clock(around.runs) + " ", "bar-dim"),
@@ -121,7 +126,7 @@ def _row(left: list[Piece], right: list[Piece], width: int) -> Row:
 
 def draw_foot(foot: FootText, speech: Speech, width: int) -> list[Row]:
     """Return the two rows at the foot: scan field and message, or the question; then the keys."""
-    return [_question(foot, speech, width) if foot.question else _scan(foot, speech, width), _keys(speech, width)]
+    return [_question(foot, width) if foot.question else _scan(foot, speech, width), _keys(speech, width)]
 
 
 def _scan(foot: FootText, speech: Speech, width: int) -> Row:
@@ -137,7 +142,7 @@ def _scan(foot: FootText, speech: Speech, width: int) -> Row:
     return filled((*left, (cut(message, width - width_of(left)), style)), width, "paper")
 
 
-def _question(foot: FootText, speech: Speech, width: int) -> Row:
+def _question(foot: FootText, width: int) -> Row:
     more = f" (+{foot.more})" if foot.more else ""
     answer = f" {foot.scanned}_ "
     asked = cut(f" ? {foot.question}{more}", width - cell_len(answer) - 1)

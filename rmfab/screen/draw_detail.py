@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rmfab.errors import one_line
+from rmfab.language.durations import clock
 from rmfab.language.speech import Speech
 from rmfab.line.events import StepEnded
 from rmfab.screen.draw_tile import STEP_NAMES
 from rmfab.screen.draw_wall import View
-from rmfab.screen.ink import Row, clock, cut, filled, padded, wrapped
+from rmfab.screen.ink import Row, cut, filled, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS, Tile, Visited
 
 Limits = Mapping[str, str]
@@ -21,10 +22,14 @@ _LONGEST = 200
 def draw_detail(tile: Tile, visits: Sequence[Visited], log: Sequence[str], limits: Limits, view: View) -> list[Row]:
     """Return the view as rows. *visits*: the runs on this slot, the newest first; *log*: the end of the console."""
     steps = tile.done if tile.step is not None or not visits else visits[0].steps
-    left = [*_title(tile, view), *_verdict(tile, view), *_steps(steps, limits, view.speech, _half(view)), *_attempts(visits, view)]
+    left = [
+        *_title(tile, view),
+        *_verdict(tile, view),
+        *_steps(steps, limits, view.speech, _half(view)),
+        *_attempts(visits, view),
+    ]
     if view.width < 120:
-        rows = [*left, *_console(log, view, view.width, max(4, view.height - len(left)))]
-        return rows
+        return [*left, *_console(log, view, view.width, max(4, view.height - len(left)))]
     right = _console(log, view, view.width - _half(view) - 2, view.height)
     blank = ((" " * _half(view), "paper"),)
     pairs = zip([*left, *[blank] * max(0, len(right) - len(left))], right, strict=False)
@@ -38,7 +43,9 @@ def _half(view: View) -> int:
 def _title(tile: Tile, view: View) -> list[Row]:
     word = view.speech.tr(LOOK_WORDS[tile.look])
     names = "  ".join(name for name in (tile.serial, tile.mac) if name and tile.unit)
-    return [(("  ", "paper"), (cut(tile.slot, 30), "strong"), (f"  {names}  ", "paper"), (f" {word} ", tile.look.value))]
+    return [
+        (("  ", "paper"), (cut(tile.slot, 30), "strong"), (f"  {names}  ", "paper"), (f" {word} ", tile.look.value))
+    ]
 
 
 def _verdict(tile: Tile, view: View) -> list[Row]:
@@ -58,8 +65,9 @@ def _steps(steps: Sequence[StepEnded], limits: Limits, speech: Speech, width: in
     for step in steps:
         style = f"{VERDICTS[step.outcome]}-text" if step.outcome in VERDICTS else "dim"
         name = padded(speech.tr(STEP_NAMES[step.step]), 10)
-        rows.append((("  ", "paper"), (name, "paper"), (f"{step.outcome.value:<9}", style), (f"{step.seconds:6.1f} s  ", "paper"),
-                     (measured(step.measurements, limits, width - 32), "dim")))  # fmt: skip
+        said = measured(step.measurements, limits, width - 32)
+        row = (("  " + name, "paper"), (f"{step.outcome.value:<9}", style), (f"{step.seconds:6.1f} s  ", "paper"))
+        rows.append((*row, (said, "dim")))
     return rows
 
 
@@ -82,7 +90,9 @@ def _attempts(visits: Sequence[Visited], view: View) -> list[Row]:
         ended = visited.ended
         said = f"  {ended.ts[11:19]}  {padded(visited.unit, 14)}  "
         why = f"  {clock(ended.seconds)}  {speech.summary(ended.cause, ended.reason)}"
-        rows.append(((said, "paper"), (speech.tr(LOOK_WORDS[visited.look]), f"{visited.look}-text"), (cut(why, 60), "dim")))
+        rows.append(
+            ((said, "paper"), (speech.tr(LOOK_WORDS[visited.look]), f"{visited.look}-text"), (cut(why, 60), "dim"))
+        )
     return rows
 
 
@@ -90,4 +100,7 @@ def _console(log: Sequence[str], view: View, width: int, room: int) -> list[Row]
     """Return the end of the console, which is free of secrets, on *room* rows."""
     head = view.speech.tr("console") if log else view.speech.tr("no console output yet")
     tail = log[-(room - 1) :]
-    return [filled(((head, "strong"),), width, "paper"), *[filled(((cut(text, width), "dim"),), width, "paper") for text in tail]]
+    return [
+        filled(((head, "strong"),), width, "paper"),
+        *[filled(((cut(text, width), "dim"),), width, "paper") for text in tail],
+    ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rmfab.language.durations import clock
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import UnitEnded
 from rmfab.screen.block_letters import BLOCK, MARKS
 from rmfab.screen.draw_wall import View
-from rmfab.screen.ink import Row, clock, cut, filled, padded
+from rmfab.screen.ink import Row, cut, filled, padded
 from rmfab.screen.tally import CauseCount, SlotCount, Tally
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
@@ -56,17 +57,20 @@ def _causes(causes: Sequence[CauseCount], view: View) -> list[Row]:
     width = (view.width if view.width < 120 else view.width // 2) - _BAR - 16
     for one in causes[:8]:
         cells = max(1, round(_BAR * one.units / most))
-        rows.append((
-            (BLOCK * cells, "done"), (" " * (_BAR - cells), "paper"), (f"{one.units:>4} {100 * one.share:4.0f} %  ", "paper"),
-            (cut(f"{one.cause}: {view.speech.summary(one.cause)}", width), "paper"),
-        ))  # fmt: skip
+        bar = ((BLOCK * cells, "done"), (" " * (_BAR - cells), "paper"))
+        what = cut(f"{one.cause}: {view.speech.summary(one.cause)}", width)
+        rows.append((*bar, (f"{one.units:>4} {100 * one.share:4.0f} %  {what}", "paper")))
     return rows if causes else [*rows, ((tr("none"), "dim"),)]
 
 
 def _slots(slots: Sequence[SlotCount], view: View) -> list[Row]:
     """Return the slots side by side: verdicts by number, and the first-pass yield."""
     tr = view.speech.tr
-    head = f"{padded(tr('slot'), 12)}" + "".join(f"{MARKS[VERDICTS[one]]:>6}" for one in _COLUMNS) + f"  {tr('first pass')}"
+    head = (
+        f"{padded(tr('slot'), 12)}"
+        + "".join(f"{MARKS[VERDICTS[one]]:>6}" for one in _COLUMNS)
+        + f"  {tr('first pass')}"
+    )
     rows: list[Row] = [((tr("slots side by side"), "strong"),), ((head, "dim"),)]
     for one in slots:
         counts = "".join(f"{one.verdicts[outcome] or '-':>6}" for outcome in _COLUMNS)

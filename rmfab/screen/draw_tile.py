@@ -1,4 +1,4 @@
-"""One tile as rows: name and unit, the verdict to be read from two metres, and what an operator standing there needs."""
+"""One tile as rows: name and unit, the verdict to be read from two metres, and what to know and to do there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from rmfab.language.durations import clock
 from rmfab.language.speech import Speech, marked
 from rmfab.line.events import Step
 from rmfab.screen.block_letters import BLOCK, MARKS, drawn_verdict
-from rmfab.screen.ink import Row, centred, clock, line, padded, wrapped
+from rmfab.screen.ink import Row, centred, line, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, Look, Tile, Visited
 
 STEP_NAMES = {
@@ -46,8 +47,8 @@ class Paper:
 def draw_tile(tile: Tile, paper: Paper) -> list[Row]:
     """Return *tile* as rows of the paper's width, as many as it is high."""
     look = tile.look
-    if look is Look.WORKING:
-        body = _working(tile, paper)
+    if tile.step is not None and look is Look.WORKING:
+        body = _working(tile, tile.step, paper)
         ground = "working"
     elif look in (Look.EMPTY, Look.HELD):
         body, ground = _empty(tile, paper), "empty" if look is Look.EMPTY else "held"
@@ -70,11 +71,10 @@ def _head(tile: Tile, paper: Paper) -> Row:
     return line(paper.width, style, f"{name} {unit}", f"{mark} ")
 
 
-def _working(tile: Tile, paper: Paper) -> list[Row]:
+def _working(tile: Tile, at_work: Step, paper: Paper) -> list[Row]:
     """Return step i of n with its progress and the seconds, taken and expected."""
     width, tr = paper.width, paper.speech.tr
-    assert tile.step is not None
-    step, taken = tr(STEP_NAMES[tile.step]), paper.now - tile.since
+    step, taken = tr(STEP_NAMES[at_work]), paper.now - tile.since
     part = tile.part
     if part is None and paper.expected:
         part = min(0.99, taken / paper.expected)
@@ -86,7 +86,7 @@ def _working(tile: Tile, paper: Paper) -> list[Row]:
     rows: list[Row] = [line(width, "working", f" {step}", f"{of} "), bar(part or 0.0, width, "working")]
     rows.append(line(width, "working", f" {said}", f"{int(100 * part)}% " if part is not None else ""))
     note = wrapped(paper.speech.said(tile.note), width - 2, max(0, paper.height - 6)) if tile.note else []
-    total = line(width, "working", f" {tr('unit')}", f"{clock(paper.now - tile.began)} ")
+    total = line(width, "working", f" {tr('whole unit')}", f"{clock(paper.now - tile.began)} ")
     room = paper.height - 1 - len(rows) - len(note) - 1
     above = [blank] * min(2, max(0, room // 2))
     return [*above, *rows, *[((f" {padded(text, width - 1)}", "working"),) for text in note], *_if(room > 0, total)]
@@ -208,4 +208,3 @@ def _blocks(drawn: str, look: Look, width: int) -> Row:
 
 def _if(wanted: bool, row: Row) -> list[Row]:
     return [row] if wanted else []
-

@@ -69,4 +69,3 @@ def _overview(tiles: list[Tile], grid: Grid, page: int, view: View) -> Row:
         pieces += [(MARKS[tile.look][1], f"{tile.look}-text") for tile in there]
     here = f"  {page + 1}/{grid.pages(len(tiles))}"
     return filled((*pieces, (here, "dim")), view.width, "paper")
-

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 LEAST_WIDTH, LEAST_HEIGHT = 20, 9
-"""The smallest tile: the word FAIL in blocks is 15 columns wide and five rows high, and there are three rows of text."""
+"""The smallest tile: FAIL in blocks is 15 columns wide and five rows high, and there are three rows of text."""
 _MOST_COLUMNS = 8
 
 T = TypeVar("T")

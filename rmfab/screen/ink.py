@@ -18,7 +18,8 @@ Row = tuple[Piece, ...]
 """Pieces of text with the names of their styles."""
 
 _WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]|[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]+|\s+")
-_NOT_FIRST = "，。；：！？、）”》"
+_NOT_FIRST = "\uff0c\u3002\uff1b\uff1a\uff01\uff1f\u3001\uff09\u201d\u300b"
+"""Chinese punctuation that must not start a line: comma, full stop, semicolon, colon, closing marks."""
 _CUT = ".."
 
 
@@ -69,7 +70,7 @@ def filled(row: Row, width: int, style: str) -> Row:
 
 
 def wrapped(text: str, width: int, rows: int) -> list[str]:
-    """Return *text* on at most *rows* lines of *width* columns, broken between words; the last line says if it is cut."""
+    """Return *text* on at most *rows* lines of *width* columns, broken between words; `..` says that it is cut."""
     lines = [""]
     for word in _WORD.findall(one_line(text, 4096)):
         fits = cell_len(lines[-1] + word.rstrip()) <= width
@@ -92,13 +93,3 @@ def beside(columns: Sequence[Sequence[Row]], gap: Piece) -> list[Row]:
 def plain(rows: Iterable[Row]) -> str:
     """Return the text of *rows*, without styles."""
     return "\n".join("".join(text for text, _ in row).rstrip() for row in rows)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration: `7 s`, `1:05`, `2:03:09`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02}"
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

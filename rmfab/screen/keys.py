@@ -200,4 +200,3 @@ class Keys:
                 why = desk.hands.reprint(slot)
                 if why:
                     desk.note(why, "warning")
-

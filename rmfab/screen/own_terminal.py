@@ -1,8 +1,8 @@
 """The terminal while the screen has it: nothing else writes there, and it is whole again afterwards, whatever happens.
 
-File descriptors 1 and 2 go to a log file, so that neither a library, a thread that dies nor a child process can draw over
-the screen; the screen writes by a descriptor of its own. A guard, a shell in a session of its own, waits for the end of
-this process: if that ends without saying goodbye, killed by SIGKILL for example, the guard sets the terminal right.
+File descriptors 1 and 2 go to a log file, so that neither a library, a thread that dies nor a child process can draw
+over the screen; the screen writes by a descriptor of its own. A guard, a shell in a session of its own, waits for the
+end of this process: if that ends without saying goodbye, as after SIGKILL, the guard sets the terminal right.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ modes=$(stty -g <&3 2>/dev/null)
 echo ready
 read -r goodbye && exit 0
 stty "$modes" <&3 2>/dev/null || stty sane <&3
-printf '\033[?1049l\033[?25h\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1015l\033[?2004l\033[?1004l\033[<u\033[0m' >&3
+printf '\033[?1049l\033[?25h\033[?2004l\033[?1004l\033[<u\033[0m' >&3
 printf '\r\nrmfab: the screen was killed; the ledger has every unit, run the same command again\r\n' >&3
 """
-"""Leaves the alternate screen; shows the cursor; ends mouse, paste and focus reports (xterm, ctlseqs) and kitty's keys."""
+"""Leaves the alternate screen, shows the cursor, ends reports of pastes and focus (xterm, ctlseqs), kitty's keys."""
 
 
 @contextmanager
@@ -39,8 +39,8 @@ def own_terminal(log: Path) -> Iterator[None]:
     try:
         for number in (1, 2):
             os.dup2(file, number)
-        with open(screen, "w", encoding="utf-8", closefd=False) as terminal:  # noqa: PTH123 - a descriptor
-            sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc,assignment]
+        with open(screen, "w", encoding="utf-8", closefd=False) as terminal:
+            sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc]
             yield
     finally:
         sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
@@ -66,8 +66,8 @@ def _guard(screen: int) -> subprocess.Popen[bytes] | None:
         )
     except OSError:
         return None
-    assert guard.stdout is not None
-    guard.stdout.readline()  # it has read the modes before the screen changes them
+    if guard.stdout is not None:
+        guard.stdout.readline()  # it has read the modes before the screen changes them
     return guard
 
 

@@ -95,23 +95,21 @@ class ScreenTerminal:
         """Ask a yes-or-no question; return the answer."""
         if self._show is None:
             return self._before.confirm(question)
-        return self._asked(question, Answers.YES_OR_NO) == "y"
+        return self._asked(self._show, question, Answers.YES_OR_NO) == "y"
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer."""
         if self._show is None:
             return self._before.ask(question)
-        return self._asked(question, Answers.TEXT)
+        return self._asked(self._show, question, Answers.TEXT)
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
         """Ask for a secret without showing it; return it."""
         if self._show is None:
             return self._before.passphrase(question, twice=twice, optional=optional)
-        return Secret(self._asked(question, Answers.HIDDEN))
+        return Secret(self._asked(self._show, question, Answers.HIDDEN))
 
-    def _asked(self, text: str, kind: Answers) -> str:
-        show = self._show
-        assert show is not None
+    def _asked(self, show: Show, text: str, kind: Answers) -> str:
         question = Question(text, kind)
         self._open.append(question)
         try:

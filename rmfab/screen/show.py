@@ -133,7 +133,9 @@ def limits_of(run: LineRun) -> Mapping[str, str]:
     return limits
 
 
-def show_screen(workspace: Workspace, run: LineRun, terminal: ScreenTerminal, request: LineRequest, options: ScreenOptions) -> None:
+def show_screen(
+    workspace: Workspace, run: LineRun, terminal: ScreenTerminal, request: LineRequest, options: ScreenOptions
+) -> None:
     """Run the line under the screen. Raise what the line raises, after the screen is gone.
 
     Raise StationError (cause `no-textual`) if Textual is not installed.

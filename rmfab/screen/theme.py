@@ -25,7 +25,14 @@ _VERDICTS = {
     Look.HELD: ("#000000", "#c9d1d8"),
     Look.EMPTY: (_DIM, _CARD),
 }
-_TEXTS = {Look.PASS: "#3a9ad9", Look.ERROR: "#cc79a7", Look.ABORTED: _DIM, Look.SEEN: "#1fb98a", Look.WORKING: _INK, Look.EMPTY: _DIM}
+_TEXTS = {
+    Look.PASS: "#3a9ad9",
+    Look.ERROR: "#cc79a7",
+    Look.ABORTED: _DIM,
+    Look.SEEN: "#1fb98a",
+    Look.WORKING: _INK,
+    Look.EMPTY: _DIM,
+}
 """The colours of words and marks on paper, where those of a tile would be too dark."""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from rmfab.ledger.events import Outcome
 from rmfab.language.speech import marked
+from rmfab.ledger.events import Outcome
 from rmfab.line.events import Step, StepEnded, UnitEnded
 
 

@@ -124,7 +124,7 @@ class Wall:
         return tuple(reversed(self._visits[slot]))
 
     def slot_of(self, name: str) -> str | None:
-        """Return the slot that *name* names, by its own name or by the serial or MAC of its unit; None if there is none."""
+        """Return the slot that *name* names, by its own name or by its unit's serial or MAC; None if there is none."""
         wanted = name.lower()
         for slot, tile in self.tiles.items():
             if slot.lower() == wanted or tile.is_unit(name):
