@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 _LONGEST_QUOTE = 2000
 _WIDTH = 80
-_NAME_CELLS, _VERDICT_CELLS, _SLOT_CELLS = 12, 8, 28
-_SHORT_SECONDS = 0.05
+_NAME_CELLS, _VERDICT_CELLS, _SLOT_CELLS = 10, 7, 28
 _ENGLISH = speech_in(Language.ENGLISH)
 _SHOWN = (
     Step.FLASH,
     Step.BOOT,
-    Step.IDENTIFY,
-    Step.PROVISION,
-    Step.CLOUD,
     Step.UPDATE,
     Step.BACK,
+    Step.PROVISION,
+    Step.CLOUD,
     Step.RESET,
+    Step.IDENTIFY,
 )
+"""The steps whose seconds a unit's line has, as far as there is room for them: those that come first here."""
 
 
 class View(Protocol):
@@ -105,7 +105,7 @@ class UnitLines:
     def line(self, ended: UnitEnded, width: int | None) -> Pieces:
         """Return the line of the unit, and below it the reason of each step that did not pass, as coloured pieces.
 
-        On *width* columns, 80 if it is None, it has the steps that took longest, and each that did not pass.
+        On *width* columns, 80 if it is None, it has each step that did not pass, and the others as there is room.
         """
         steps = self._steps.pop(ended.slot, [])
         name = _quoted(ended.serial or ended.mac or ended.slot)
@@ -114,21 +114,20 @@ class UnitLines:
         pieces += [(padded(word, _VERDICT_CELLS), COLOURS[ended.outcome]), (f"{ended.seconds:6.1f}s", None)]
         if ended.serial or ended.mac:
             pieces.append((f"  {tail(_quoted(ended.slot), _SLOT_CELLS)}", "bright_black"))
-        room = (width or _WIDTH) - sum(cells(text) for text, _ in pieces)
+        room = (width or _WIDTH) - _size(pieces)
         return [*pieces, *self._shown(steps, room), *self._reasons(ended, [step for step in steps if _bad(step)])]
 
     def _shown(self, steps: list[StepEnded], room: int) -> Pieces:
-        """Return the steps that did not pass, and the longest of the others for which there is *room*, in order."""
-        named = {id(step): self._step(step) for step in steps if _bad(step)}
-        room -= sum(cells(text) for one in named.values() for text, _ in one)
-        for step in sorted(steps, key=lambda step: -step.seconds):
-            piece = self._step(step)
-            size = sum(cells(text) for text, _ in piece)
-            if step.step not in _SHOWN or id(step) in named or step.seconds < _SHORT_SECONDS or size > room:
+        """Return the steps that did not pass, and those of the others for which there is *room*, in their order."""
+        named = {step.step: self._step(step) for step in steps if _bad(step)}
+        room -= sum(_size(one) for one in named.values())
+        good = {step.step: step for step in steps if not _bad(step)}
+        for step in _SHOWN:
+            if step in named or step not in good or _size(self._step(good[step])) > room:
                 continue
-            named[id(step)] = piece
-            room -= size
-        return [piece for step in steps for piece in named.get(id(step), [])]
+            named[step] = self._step(good[step])
+            room -= _size(named[step])
+        return [piece for step in steps for piece in named.get(step.step, [])]
 
     def _step(self, step: StepEnded) -> Pieces:
         name: tuple[str, str | None] = (f"  {self._speech.tr(step.step.value)} ", None)
@@ -150,6 +149,10 @@ class UnitLines:
 
     def _reason(self, event: StepEnded | UnitEnded) -> str:
         return _quoted(self._speech.meaning(event.cause, event.reason))
+
+
+def _size(pieces: Pieces) -> int:
+    return sum(cells(text) for text, _ in pieces)
 
 
 def _bad(step: StepEnded) -> bool:

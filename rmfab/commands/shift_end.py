@@ -23,6 +23,8 @@ _TOLD = (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEE
 _GOOD = (Outcome.PASS, Outcome.MARGINAL, Outcome.SEEN)
 _MOST_ROWS, _MOST_REMEDIES = 50, 5
 _WIDTH = 80
+_FEW = 4
+"""The lines of so few units are still in sight, with their reasons: no table repeats them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ShiftEnd:
             return
         bad = [one for one in self._last.values() if one.event.outcome not in _GOOD]
         width = width_of(sys.stderr) or _WIDTH
-        for text, colour in self._rows(bad, width):
+        for text, colour in self._rows(bad, width) if len(self._last) > _FEW else ():
             click.echo(click.style(text, fg=colour), err=True)
         terminal.say(self.totals())
         for text in self._next(bad):

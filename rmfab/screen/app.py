@@ -130,10 +130,6 @@ class LineApp(App[None], inherit_bindings=False):
     def on_happened(self, message: Happened) -> None:
         """Take in what a thread has told."""
         what, now = message.what, self._clock()
-        if isinstance(what, LineEvent):
-            late = self._progress.pop(what.slot, None)
-            if late is not None:
-                self.desk.take(late, now)
         self.desk.take(what, now)
         if isinstance(what, UnitEnded) and self.desk.rings(what):
             self.bell()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rmfab.errors import one_line
@@ -31,8 +32,7 @@ def draw_detail(tile: Tile, visits: Sequence[Visited], log: Sequence[str], limit
     if view.width < 120:
         return [*left, *_console(log, view, view.width, max(4, view.height - len(left)))]
     right = _console(log, view, view.width - _half(view) - 2, view.height)
-    blank = ((" " * _half(view), "paper"),)
-    pairs = zip([*left, *[blank] * max(0, len(right) - len(left))], right, strict=False)
+    pairs = zip_longest(left, right, fillvalue=())
     return [(*filled(one, _half(view), "paper"), ("  ", "paper"), *two) for one, two in pairs]
 
 
@@ -44,7 +44,12 @@ def _title(tile: Tile, view: View) -> list[Row]:
     word = view.speech.tr(LOOK_WORDS[tile.look])
     names = "  ".join(name for name in (tile.serial, tile.mac) if name and tile.unit)
     return [
-        (("  ", "paper"), (cut(tile.slot, 30), "strong"), (f"  {names}  ", "paper"), (f" {word} ", tile.look.value))
+        (
+            ("  ", "paper"),
+            (cut(tile.slot, 30), "strong"),
+            (f"  {cut(names, 50)}  ", "paper"),
+            (f" {word} ", tile.look.value),
+        )
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rmfab.language.durations import clock
 from rmfab.ledger.events import Outcome
@@ -23,13 +24,8 @@ def draw_numbers(tally: Tally, view: View) -> list[Row]:
         return _indented([*causes, (), *slots, (), *units])
     half = view.width // 2
     right = [*causes, (), *slots]
-    height = max(len(units), len(right))
-    pairs = zip(_long(units, height), _long(right, height), strict=True)
+    pairs = zip_longest(units, right, fillvalue=())
     return _indented([(*filled(one, half, "paper"), *two) for one, two in pairs])
-
-
-def _long(rows: list[Row], height: int) -> list[Row]:
-    return [*rows, *[()] * (height - len(rows))]
 
 
 def _indented(rows: Sequence[Row]) -> list[Row]:
