@@ -49,6 +49,10 @@ class LineEnded(TextualMessage):
         self.error = error
 
 
+class Leave(TextualMessage):
+    """A signal asks the screen to end, together with its line."""
+
+
 class Sheet(Widget, can_focus=True):
     """The whole screen as rows of styled text."""
 
@@ -126,6 +130,16 @@ class LineApp(App[None], inherit_bindings=False):
     def end(self, error: BaseException | None) -> None:
         """Note that the line has ended, from any thread."""
         self.post_message(LineEnded(error))
+
+    def leave(self) -> None:
+        """End as soon as the line has ended; a handler of signals calls it."""
+        self.post_message(Leave())
+
+    def on_leave(self) -> None:
+        """End now if the line has ended before."""
+        self.desk.ending += 1
+        if self.ended is not None:
+            self.exit()
 
     def on_happened(self, message: Happened) -> None:
         """Take in what a thread has told."""

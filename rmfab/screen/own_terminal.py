@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 _GUARD = r"""
 trap '' INT TERM HUP TTOU
@@ -33,7 +37,7 @@ def own_terminal(log: Path) -> Iterator[None]:
     sys.stderr.flush()
     screen = os.dup(2)
     kept = os.dup(1), os.dup(2)
-    streams = sys.__stdout__, sys.__stderr__
+    streams, hook = (sys.__stdout__, sys.__stderr__), threading.excepthook
     guard = _guard(screen)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -50,6 +54,16 @@ def own_terminal(log: Path) -> Iterator[None]:
         os.close(file)
         _dismiss(guard)
         os.close(screen)
+
+
+def _stream(descriptor: int) -> TextIO:
+    return open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: PTH123 - a descriptor
+
+
+def _note_thread(notes: TextIO, died: threading.ExceptHookArgs) -> None:
+    """Write to *notes* why a thread has died: Textual would swallow it."""
+    traceback.print_exception(died.exc_type, died.exc_value, died.exc_traceback, file=notes)
+    notes.flush()
 
 
 def _guard(screen: int) -> subprocess.Popen[bytes] | None:

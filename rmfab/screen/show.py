@@ -141,7 +141,12 @@ def show_screen(
     Raise StationError (cause `no-textual`) if Textual is not installed.
     """
     app = prepared_app(workspace, run, terminal, request, options)
-    with own_terminal(workspace.logs_folder / LOG_NAME), stopping(run.stop):
+
+    def stop() -> None:
+        run.stop()
+        app.leave()
+
+    with own_terminal(workspace.logs_folder / LOG_NAME), stopping(stop):
         app.run(mouse=False)
     terminal.ended()
     run.stop()
