@@ -294,6 +294,7 @@ class Cause(StrEnum):
     NO_SLOT = "no-slot"
     NO_STATION_KEY = "no-station-key"
     NO_TERMINAL = "no-terminal"
+    NO_TEXTUAL = "no-textual"
     NO_TRUST = "no-trust"
     NO_UNIQUE_KEY = "no-unique-key"
     NO_WITNESS = "no-witness"

@@ -105,3 +105,17 @@ def cells(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def cut(text: str, width: int) -> str:
+    """Return *text* on at most *width* columns; `..` at its end says that there is more."""
+    if cells(text) <= width:
+        return text
+    while text and cells(text) > width - 2:
+        text = text[:-1]
+    return f"{text}.."
+
+
+def padded(text: str, width: int) -> str:
+    """Return *text* with blanks after it, on at least *width* columns."""
+    return text + " " * (width - cells(text))

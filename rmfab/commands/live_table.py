@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmfab.errors import one_line
+from rmfab.language.durations import clock
+from rmfab.language.speech import Language, Speech, speech_in
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, SlotWaiting, StepProgress, StepStarted, UnitEnded
+from rmfab.screen.tally import FirstPass
+from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
 if TYPE_CHECKING:
     from rich.progress_bar import ProgressBar
@@ -62,10 +66,16 @@ class SlotRow:
 class LiveTable:
     """The rows of *slots* and the verdicts so far."""
 
-    def __init__(self, slots: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        slots: Sequence[str],
+        now: Callable[[], float] = time.monotonic,
+        speech: Speech = speech_in(Language.ENGLISH),  # noqa: B008 - a value
+    ) -> None:
+        self._speech = speech
         self._rows = {slot: SlotRow(slot) for slot in slots}
         self._verdicts: Counter[Outcome] = Counter()
-        self._clock = clock
+        self._clock = now
 
     def note(self, event: LineEvent) -> None:
         """Update the row of the event's slot."""
@@ -82,15 +92,20 @@ class LiveTable:
                 found = event.text.removeprefix("waiting").removeprefix(": ")  # the row says by itself that it waits
                 self._rows[event.slot] = SlotRow(event.slot, found)
 
-    def render(self, width: int, height: int) -> Table:
-        """Return the table for a terminal of this size; it is at most *height* - 1 lines high."""
+    def render(
+        self, width: int, height: int, first_pass: FirstPass | None = None, seconds: float | None = None
+    ) -> Table:
+        """Return the table for a terminal of this size; it is at most *height* - 1 lines high.
+
+        Its last line also has the yield *first_pass*, and the *seconds* that the run has taken, if they are given.
+        """
         from rich.cells import cell_len
         from rich.table import Table
 
         room = max(1, height - 2)  # one line for the totals, and one for the cursor
         rows = tuple(self._rows.values())
         shown = choose(rows, room, int(self._clock() / _TURN_SECONDS))
-        slots = [_tail(one_line(row.slot), _SLOT_CELLS) for row in shown]
+        slots = [tail(one_line(row.slot), _SLOT_CELLS) for row in shown]
         bar = 0 if all(row.part is None for row in shown) else _LONG_BAR if width >= _WIDE else _SHORT_BAR
         # The names share what the others leave: a long one must not take the slot's place.
         names = max(1, width - max(map(cell_len, slots)) - _DOING_CELLS - bar - 3 * _GAP)
@@ -100,10 +115,15 @@ class LiveTable:
         table.add_column(width=_DOING_CELLS)
         table.add_column()
         for slot, row in zip(slots, shown, strict=True):
-            table.add_row(slot, _head(one_line(row.name), names), _doing(row), _bar(row, bar))
+            table.add_row(slot, _head(one_line(row.name), names), _doing(row, self._speech), _bar(row, bar))
         whole = Table.grid()
         whole.add_row(table)
-        whole.add_row(self._totals(rows, len(shown)))
+        totals = self._totals(rows, len(shown))
+        if first_pass is not None and first_pass.of:
+            totals.append(f"  {self._speech.tr('first pass')} {first_pass.percent}")
+        if seconds is not None:
+            totals.append(f"  {clock(seconds)}", style="bright_black")
+        whole.add_row(totals)
         return whole
 
     def _totals(self, rows: Sequence[SlotRow], shown: int) -> Text:
@@ -111,12 +131,16 @@ class LiveTable:
 
         working = sum(row.step is not None for row in rows)
         idle = sum(row.step is None and row.outcome is None for row in rows)
-        line = Text(f"{len(rows)} slots: {working} at work, {idle} waiting", no_wrap=True, overflow="ellipsis")
+        counted = self._speech.tr(
+            "{slots} slots: {working} at work, {idle} waiting", slots=len(rows), working=working, idle=idle
+        )
+        line = Text(counted, no_wrap=True, overflow="ellipsis")
         for outcome in (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN):
             if count := self._verdicts[outcome]:
-                line.append("  ").append(f"{count} {outcome.value}", style=COLOURS[outcome])
+                line.append("  ").append(f"{count} {verdict_word(outcome, self._speech)}", style=COLOURS[outcome])
         if shown < len(rows):
-            line.append(f"  ({shown} of {len(rows)} shown, in turns)", style="bright_black")
+            turns = self._speech.tr("({shown} of {slots} shown, in turns)", shown=shown, slots=len(rows))
+            line.append(f"  {turns}", style="bright_black")
         return line
 
 
@@ -139,14 +163,19 @@ def _kept(ranked: Sequence[SlotRow]) -> Iterable[int]:
     yield 0
 
 
-def _doing(row: SlotRow) -> Text:
+def _doing(row: SlotRow, speech: Speech) -> Text:
     from rich.text import Text
 
     if row.step is not None:
-        return Text(row.step)
+        return Text(speech.tr(row.step))
     if row.outcome is None:
-        return Text("waiting", style="bright_black")
-    return Text(row.outcome.value, style=f"bold {COLOURS[row.outcome]}")
+        return Text(speech.tr("waiting"), style="bright_black")
+    return Text(verdict_word(row.outcome, speech), style=f"bold {COLOURS[row.outcome]}")
+
+
+def verdict_word(outcome: Outcome, speech: Speech) -> str:
+    """Return the word for *outcome* in the operator's language."""
+    return speech.tr(LOOK_WORDS[VERDICTS[outcome]]) if outcome in VERDICTS else outcome.value
 
 
 def _bar(row: SlotRow, width: int) -> ProgressBar | str:
@@ -166,7 +195,7 @@ def _head(text: str, cells: int) -> Text:
     return shown
 
 
-def _tail(text: str, cells: int) -> str:
+def tail(text: str, cells: int) -> str:
     """Return the end of *text* in at most *cells* columns: the ends of the paths of two ports differ."""
     from rich.cells import cell_len
 

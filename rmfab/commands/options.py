@@ -214,8 +214,42 @@ def unit_url_option(function: F) -> F:
     return function
 
 
+def screen_options(function: F) -> F:
+    """Add the options of the operator's screen: --screen, --start, --ascii, --sound."""
+    for option in (
+        click.option("--sound", is_flag=True, help="Ring the terminal's bell for each FAIL (with --screen)."),
+        click.option("--ascii", "ascii_only", is_flag=True, help="Use only ASCII, and so English (with --screen)."),
+        click.option(
+            "--start",
+            type=click.Choice(["auto", "hand"]),
+            default="auto",
+            show_default=True,
+            help="Start a board when it appears, or by key or scan (with --screen).",
+        ),
+        click.option("--screen", is_flag=True, help="Show the operator's screen; continues like --loop."),
+    ):
+        function = option(function)
+    return function
+
+
+def _note_language(context: click.Context, _: click.Parameter, given: str | None) -> None:
+    from rmfab.commands.terminal import globals_of
+
+    globals_of(context).language = given or globals_of(context).language
+
+
+language_option = click.option(
+    "--lang",
+    type=click.Choice(["en", "zh_CN"]),
+    expose_value=False,
+    callback=_note_language,
+    help="Language of the operator (default: RMFAB_LANG, or the locale).",
+)
+
+
 def line_options(function: F) -> F:
-    """Add the options of every line command: --port, --baud, --release, --allow-unknown-signers, --operator."""
-    for option in (operator_option, unknown_option, release_option, baud_option, ports_option):
+    """Add the options of every line command: --port, --baud, --release, --allow-unknown-signers, --operator,
+    --lang."""
+    for option in (language_option, operator_option, unknown_option, release_option, baud_option, ports_option):
         function = option(function)
     return function

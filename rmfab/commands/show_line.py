@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rmfab.commands import terminal
@@ -25,6 +28,41 @@ def show_line(request: LineRequest) -> None:
         show_run(run, single=len(run.slots) == 1 and not request.loop, asks=run.asks)
 
 
+def refuse_without_screen(screen: bool, wanted: dict[str, bool]) -> None:
+    """Raise UsageError if an option of *wanted* is used without the screen, or the screen where it cannot be shown."""
+    from rmfab.errors import UsageError
+
+    for name, used in wanted.items():
+        if used and not screen:
+            raise UsageError(f"{name} is for the operator's screen", hint=f"add --screen, or leave out {name}")
+    if screen and terminal.json_wanted():
+        raise UsageError("--screen and --json exclude each other", hint="use --loop --json for a program")
+    if screen and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("--screen needs a terminal", hint="run it in a terminal, or use --loop")
+
+
+def show_on_screen(request: LineRequest, *, by_hand: bool, only_ascii: bool, sound: bool) -> None:
+    """Run the line of the workspace on the operator's screen. Raise the error that determines the exit code."""
+    from rmfab.commands.language import language
+    from rmfab.commands.shift_end import ShiftEnd
+    from rmfab.language.speech import Language, speech_in
+    from rmfab.operations.run_line import run_line
+    from rmfab.screen.screen_terminal import ScreenTerminal
+    from rmfab.screen.show import ScreenOptions, show_screen
+
+    workspace, ours = terminal.workspace(), ScreenTerminal(terminal.TERMINAL)
+    request = replace(request, loop=True)
+    spoken = Language.ENGLISH if only_ascii else language()
+    run = run_line(workspace, request, ours)
+    end = ShiftEnd(tuple(slot.name for slot in run.slots), speech_in(spoken))
+    colours = "NO_COLOR" not in os.environ
+    options = ScreenOptions(spoken, only_ascii, sound, by_hand, colours, see=end.note)
+    try:
+        show_screen(workspace, run, ours, request, options)
+    finally:
+        end.show()
+
+
 def show_run(run: LineRun, *, single: bool, asks: bool = False) -> None:
     """Run and show a line that is ready; as `show_events`."""
     slots = tuple(slot.name for slot in run.slots)
@@ -44,10 +82,11 @@ def show_events(
 
     *single*: only one unit is run. *asks*: the operator types meanwhile.
     """
+    from rmfab.commands.language import speech
     from rmfab.commands.line_view import make_view
 
     try:
-        view = make_view(terminal.json_wanted(), slots, single=single, asks=asks)
+        view = make_view(terminal.json_wanted(), slots, speech(), single=single, asks=asks)
         _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop)
     except BrokenPipeError:
         terminal.stopped_by_reader()

@@ -29,7 +29,7 @@ _LONGEST_LINE = 4096
 @dataclass
 class Globals:
     """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json),
-    *operator* (--operator).
+    *operator* (--operator), *language* (--lang).
 
     *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone. *undraw*
     takes the live display off the terminal, None if there is none.
@@ -39,6 +39,7 @@ class Globals:
     quiet: bool = False
     json: bool = False
     operator: str | None = None
+    language: str | None = None
     told: bool = False
     unread: bool = False
     undraw: Callable[[], None] | None = None

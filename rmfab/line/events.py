@@ -156,6 +156,11 @@ class SlotWaiting(LineEvent):
 
 
 @dataclass(frozen=True)
+class SlotHeld(LineEvent):
+    """The slot has its next board, which waits for the operator. For people only; not part of `--json`."""
+
+
+@dataclass(frozen=True)
 class Stopped(LineEvent):
     """The line starts no more boards because of *error*."""
 

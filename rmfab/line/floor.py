@@ -19,6 +19,7 @@ from rmfab.line.events import (
     LineEvent,
     Message,
     Origin,
+    SlotHeld,
     SlotWaiting,
     Step,
     StepEnded,
@@ -28,6 +29,7 @@ from rmfab.line.events import (
 )
 from rmfab.line.job import Job
 from rmfab.line.probe import probe
+from rmfab.line.starts import Starts
 from rmfab.line.station import Slot
 from rmfab.line.worker import Worker
 
@@ -44,6 +46,7 @@ class Floor:
                 hint='set restart in station.toml to "auto" or to a fixture\'s command',
             )
         self._job = job
+        self.starts = Starts()
         self._slots = slots
         self._loop = loop
         self._stop = threading.Event()
@@ -57,10 +60,19 @@ class Floor:
         self._at_work = 0
         self.stopped_by: RmfabError | None = None
 
+    @property
+    def job(self) -> Job:
+        """What all slots share."""
+        return self._job
+
     def stop(self) -> None:
         """Abort every unit as soon as its step waits."""
         self.stopped = True
         self._stop.set()
+        self._drain.set()
+
+    def finish(self) -> None:
+        """Start no more boards; the units at work go on to their end."""
         self._drain.set()
 
     def events(self) -> Iterator[LineEvent]:
@@ -131,7 +143,9 @@ class Floor:
                 return
             with self._end_lock:
                 self._at_work += 1
-            ended = Worker(self._job, slot, self._tell, self._stop).run()
+            stop = self.starts.began(slot.name, self._stop)
+            ended = Worker(self._job, slot, self._tell, stop).run()
+            self.starts.ended(slot.name, ended.outcome)
             with self._end_lock:
                 self._at_work -= 1
             if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
@@ -207,14 +221,20 @@ class Floor:
                 return None
             if seen.board is None:
                 away = True
+                self.starts.emptied(slot.name)
                 if seen.waiting != shown:
                     shown = seen.waiting
                     self._tell(SlotWaiting(*self._origin(slot), shown))
                 if seen.absent and last is None and told is None:
                     told = "port-absent"
                     self._say(slot, seen.missing)
-            elif away or not (seen.board == last or (seen.closed and self._closes)):
-                return seen.board
+            else:
+                new = away or not (seen.board == last or (seen.closed and self._closes))
+                if self.starts.allows(slot.name, new=new):
+                    return seen.board
+                if new and shown != seen.board:
+                    shown = seen.board
+                    self._tell(SlotHeld(*self._origin(slot)))
             if seen.trouble is not None and seen.trouble.cause != told:
                 told = seen.trouble.cause
                 hint = f"; {seen.trouble.hint}" if seen.trouble.hint else ""

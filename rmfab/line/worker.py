@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from rmfab.line.job import Job
 from rmfab.line.listening import judge_meanwhile
 from rmfab.line.recorder import Recorder
 from rmfab.line.stages import AsNew, Identified, OnSlot, Running, Stage
+from rmfab.line.starts import StopSignal
 from rmfab.line.station import Slot
 from rmfab.line.step_limits import StepOverdue, limit_of
 from rmfab.line.step_order import take_step
@@ -33,7 +33,7 @@ Tell = Callable[[LineEvent], None]
 class Worker:
     """A worker for one board of *slot*; `run` is called once."""
 
-    def __init__(self, job: Job, slot: Slot, tell: Tell, stop: threading.Event) -> None:
+    def __init__(self, job: Job, slot: Slot, tell: Tell, stop: StopSignal) -> None:
         self._job = job
         self._slot = slot
         self._tell = tell

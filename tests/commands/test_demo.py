@@ -81,7 +81,7 @@ def test_what_it_leaves_behind(terminal: Terminal, demos: Demos) -> None:
     for what in ("labels", "factory images", "ledger", "console logs", "firmware", "boards' flash"):
         (where,) = re.findall(rf"^{what} +(\S+)$", said.out, re.MULTILINE)
         assert Path(where).exists()
-    assert len(re.findall(r"   PASS  v\d\n", said.out)) == 2
+    assert len(re.findall(r"  PASS +\d+\.\ds  v\d ", said.out)) == 2
     assert len(re.findall(r"^LMP-00000\d  verified", said.out, re.MULTILINE)) == 2
     assert "demo-lamp-0001" in terminal.well("-C", "d", "status")
     terminal.well("-C", "d", "ledger", "check")

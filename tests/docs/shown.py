@@ -10,7 +10,7 @@ _VARYING = re.compile(
     r"|[0-9a-f]{4}(?:-[0-9a-f]{4}){7}"  # a fingerprint
     r"|age1[0-9a-z]{58}"  # a recipient
     r"|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?|\d{8}T\d{6}\.\d+Z"  # a moment
-    r"|\b\d+\.\d+s\b"  # how long something took
+    r"|\b\d+\.\d+s\b|(?<=[a-zL] )\d+\.\d\b(?!\.)"  # how long something took
     r"|\b[0-9a-f]{12,64}\b"  # a digest or a key id
     r"|[0-9a-f]{2}(?::[0-9a-f]{2}){5}"  # a MAC
     r"|\b[A-Z]{3}-\d{6}|PROV_[0-9a-f]{6}"  # which identity a board gets is chance
@@ -80,4 +80,4 @@ def _fixed(text: str) -> str:
 
 def _names(value: str) -> bool:
     """Whether *value* names something, so that it means the same wherever a page shows it."""
-    return not re.fullmatch(r"\d+\.\d+s|\d{4}-.*|\d{8}T.*", value)
+    return not re.fullmatch(r"\d+\.\d+s?|\d{4}-.*|\d{8}T.*", value)

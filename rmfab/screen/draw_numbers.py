@@ -1,0 +1,82 @@
+"""The supervisor's view: the last units, the causes of failures by number, and the slots side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from rmfab.language.durations import clock
+from rmfab.ledger.events import Outcome
+from rmfab.line.events import UnitEnded
+from rmfab.screen.block_letters import BLOCK, MARKS
+from rmfab.screen.draw_wall import View
+from rmfab.screen.ink import Row, cut, filled, padded
+from rmfab.screen.tally import CauseCount, SlotCount, Tally
+from rmfab.screen.tile import LOOK_WORDS, VERDICTS
+
+_BAR = 16
+
+
+def draw_numbers(tally: Tally, view: View) -> list[Row]:
+    """Return the view as rows: beside each other on a wide screen, else one below the other."""
+    units, causes, slots = _units(list(tally.recent), view), _causes(tally.causes(), view), _slots(tally.slots(), view)
+    if view.width < 120:
+        return _indented([*causes, (), *slots, (), *units])
+    half = view.width // 2
+    right = [*causes, (), *slots]
+    pairs = zip_longest(units, right, fillvalue=())
+    return _indented([(*filled(one, half, "paper"), *two) for one, two in pairs])
+
+
+def _indented(rows: Sequence[Row]) -> list[Row]:
+    return [(("  ", "paper"), *row) for row in rows]
+
+
+def _units(recent: Sequence[UnitEnded], view: View) -> list[Row]:
+    tr = view.speech.tr
+    width = view.width if view.width < 120 else view.width // 2
+    rows: list[Row] = [((tr("last units"), "strong"),)]
+    for ended in recent:
+        look = VERDICTS.get(ended.outcome)
+        word = padded(tr(LOOK_WORDS[look]), 8) if look else padded(ended.outcome.value, 8)
+        said = f"{ended.ts[11:19]}  {padded(ended.serial or ended.mac or '-', 17)} {padded(ended.slot, 6)} "
+        why = f" {clock(ended.seconds):>5}  {view.speech.summary(ended.cause, ended.reason)}"
+        rows.append(((said, "paper"), (word, f"{look}-text" if look else "dim"), (cut(why, width - 48), "dim")))
+    return rows
+
+
+def _causes(causes: Sequence[CauseCount], view: View) -> list[Row]:
+    """Return the causes of first-pass failures, with bars and the share that each makes with those above it."""
+    tr = view.speech.tr
+    rows: list[Row] = [((tr("why units failed at the first pass"), "strong"),)]
+    most = causes[0].units if causes else 1
+    width = (view.width if view.width < 120 else view.width // 2) - _BAR - 16
+    for one in causes[:8]:
+        cells = max(1, round(_BAR * one.units / most))
+        bar = ((BLOCK * cells, "done"), (" " * (_BAR - cells), "paper"))
+        what = cut(f"{one.cause}: {view.speech.summary(one.cause)}", width)
+        rows.append((*bar, (f"{one.units:>4} {100 * one.share:4.0f} %  {what}", "paper")))
+    return rows if causes else [*rows, ((tr("none"), "dim"),)]
+
+
+def _slots(slots: Sequence[SlotCount], view: View) -> list[Row]:
+    """Return the slots side by side: verdicts by number, and the first-pass yield."""
+    tr = view.speech.tr
+    head = (
+        f"{padded(tr('slot'), 12)}"
+        + "".join(f"{MARKS[VERDICTS[one]]:>6}" for one in _COLUMNS)
+        + f"  {tr('first pass')}"
+    )
+    rows: list[Row] = [((tr("slots side by side"), "strong"),), ((head, "dim"),)]
+    for one in slots:
+        counts = "".join(f"{one.verdicts[outcome] or '-':>6}" for outcome in _COLUMNS)
+        share = one.first_pass.passed / one.first_pass.of if one.first_pass.of else 0.0
+        cells = round(_BAR * share)
+        rows.append((
+            (padded(one.slot, 12), "paper"), (counts, "paper"), (f"  {one.first_pass.percent:>8} ", "paper"),
+            (BLOCK * cells, "done"), ("-" * (_BAR - cells if one.first_pass.of else 0), "to-do"),
+        ))  # fmt: skip
+    return rows
+
+
+_COLUMNS = (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED)

@@ -1,0 +1,210 @@
+"""One tile as rows: name and unit, the verdict to be read from two metres, and what to know and to do there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from rmfab.language.durations import clock
+from rmfab.language.speech import Speech, marked
+from rmfab.line.events import Step
+from rmfab.screen.block_letters import BLOCK, MARKS, drawn_verdict
+from rmfab.screen.ink import Row, centred, line, padded, wrapped
+from rmfab.screen.tile import LOOK_WORDS, Look, Tile, Visited
+
+STEP_NAMES = {
+    Step.DETECT: marked("detect"),
+    Step.CLAIM: marked("claim"),
+    Step.FLASH: marked("flash"),
+    Step.READBACK: marked("readback"),
+    Step.BOOT: marked("boot"),
+    Step.IDENTIFY: marked("identify"),
+    Step.PROVISION: marked("provision"),
+    Step.CLOUD: marked("cloud"),
+    Step.UPDATE: marked("update"),
+    Step.BACK: marked("back"),
+    Step.RESET: marked("reset"),
+    Step.RECHECK: marked("recheck"),
+    Step.LABEL: marked("label"),
+}
+_VERDICT_ROWS = 5
+_BAR_ENDS = 2
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The room for a tile, the operator's language, the time now, and how long a step is expected to take."""
+
+    width: int
+    height: int
+    speech: Speech
+    now: float
+    expected: float | None = None
+    chosen: bool = False
+
+
+def draw_tile(tile: Tile, paper: Paper) -> list[Row]:
+    """Return *tile* as rows of the paper's width, as many as it is high."""
+    look = tile.look
+    if tile.step is not None and look is Look.WORKING:
+        body = _working(tile, tile.step, paper)
+        ground = "working"
+    elif look in (Look.EMPTY, Look.HELD):
+        body, ground = _empty(tile, paper), "empty" if look is Look.EMPTY else "held"
+    else:
+        body, ground = _verdict(tile, paper), "card"
+    blank = ((" " * paper.width, ground),)
+    rows = [_head(tile, paper), *body]
+    return [*rows[: paper.height], *[blank] * (paper.height - len(rows))]
+
+
+def _head(tile: Tile, paper: Paper) -> Row:
+    style = "chosen" if paper.chosen else "bar-strong"
+    mark = MARKS[tile.look]
+    name = f"{'>' if paper.chosen else ' '}{tile.slot}"
+    unit = tile.unit
+    room = paper.width - len(mark) - 2
+    if len(name) + 1 + len(unit) > room:  # the ends of ports and of serials are what differs
+        name = name if len(name) <= room // 2 else name[0] + name[-(room // 2) + 1 :]
+        unit = unit[-(room - len(name) - 1) :]
+    return line(paper.width, style, f"{name} {unit}", f"{mark} ")
+
+
+def _working(tile: Tile, at_work: Step, paper: Paper) -> list[Row]:
+    """Return step i of n with its progress and the seconds, taken and expected."""
+    width, tr = paper.width, paper.speech.tr
+    step, taken = tr(STEP_NAMES[at_work]), paper.now - tile.since
+    part = tile.part
+    if part is None and paper.expected:
+        part = min(0.99, taken / paper.expected)
+    of = f"{tile.number}/{tile.steps}"
+    said = clock(taken) if paper.expected is None else tr(
+        "{taken} of ~{expected}", taken=clock(taken), expected=clock(paper.expected)
+    )  # fmt: skip
+    blank = ((" " * width, "working"),)
+    rows: list[Row] = [line(width, "working", f" {step}", f"{of} "), bar(part or 0.0, width, "working")]
+    rows.append(line(width, "working", f" {said}", f"{int(100 * part)}% " if part is not None else ""))
+    note = wrapped(paper.speech.said(tile.note), width - 2, max(0, paper.height - 6)) if tile.note else []
+    total = line(width, "working", f" {tr('whole unit')}", f"{clock(paper.now - tile.began)} ")
+    room = paper.height - 1 - len(rows) - len(note) - 1
+    above = [blank] * min(2, max(0, room // 2))
+    return [*above, *rows, *[((f" {padded(text, width - 1)}", "working"),) for text in note], *_if(room > 0, total)]
+
+
+def bar(part: float, width: int, style: str) -> Row:
+    """Return a bar of which *part* is done, with a blank at each end."""
+    cells = max(1, width - _BAR_ENDS)
+    done = round(cells * min(1.0, max(0.0, part)))
+    return ((" ", style), (BLOCK * done, "done"), ("-" * (cells - done), "to-do"), (" " * (width - cells - 1), style))
+
+
+def _empty(tile: Tile, paper: Paper) -> list[Row]:
+    width, tr = paper.width, paper.speech.tr
+    style = "empty" if tile.look is Look.EMPTY else "held"
+    word = tr(LOOK_WORDS[tile.look])
+    if tile.look is Look.HELD:
+        said = tr("press F8 or scan START to start this board")
+    else:
+        said = paper.speech.said(tile.note or "insert a board")
+    notes = wrapped(said, width - 2, max(1, paper.height - 3))
+    above = max(0, (paper.height - 2 - len(notes)) // 2)
+    blank = ((" " * width, style),)
+    return [*[blank] * above, ((centred(word, width), style),), *[((centred(text, width), style),) for text in notes],
+            *[blank] * (paper.height - 2 - above - len(notes))]  # fmt: skip
+
+
+def _verdict(tile: Tile, paper: Paper) -> list[Row]:
+    """Return the band with shape and word, and what to know and to do below it."""
+    look, width = tile.look, paper.width
+    texts = _texts(tile, paper.speech)
+    band = _band_height(paper.height, bool(texts))
+    rows = draw_band(look, paper.speech, width, band)
+    room = paper.height - 1 - len(rows)
+    return [*rows, *_told(texts, width, room)]
+
+
+def _band_height(height: int, has_text: bool) -> int:
+    if height < _VERDICT_ROWS + 2:
+        return max(1, height - 3)
+    if not has_text:
+        return height - 2
+    return max(_VERDICT_ROWS + 1, min(height - 6, (height * 3) // 5))
+
+
+def _texts(tile: Tile, speech: Speech) -> list[tuple[str, str]]:
+    """Return what is told of a verdict, each with its style: what to do first, cause, remedy."""
+    if tile.locked is not None:
+        return [(tile.locked, "card-strong"), (speech.tr("a supervisor has to unlock this slot"), "card")]
+    last = tile.last
+    if last is None:
+        return []
+    told: list[tuple[str, str]] = []
+    if tile.held and tile.wants_acknowledgement:
+        told.append((speech.tr("the next board waits: acknowledge with F5 first"), "card-strong"))
+    elif tile.gone and tile.wants_acknowledgement:
+        told.append((speech.tr("taken out: acknowledge with F5"), "card-strong"))
+    elif tile.wants_acknowledgement:
+        told.append((speech.tr("F5: seen, board set aside"), "card-strong"))
+    told += cause_and_remedy(last, speech)
+    if not told and tile.note:
+        told.append((speech.said(tile.note), "card-dim"))
+    return told
+
+
+def cause_and_remedy(visited: Visited, speech: Speech) -> list[tuple[str, str]]:
+    """Return what was wrong with a unit, with its step, and what to do about it, each with its style."""
+    ended = visited.ended
+    close = visited.marginal if visited.look is Look.MARGINAL else None
+    cause, reason = (ended.cause, ended.reason) if close is None else (close.cause, close.reason)
+    if not cause and not reason:
+        return []
+    step = close or next((step for step in reversed(visited.steps) if step.cause == cause), None)
+    where = f"{speech.tr(STEP_NAMES[step.step])}: " if step is not None else ""
+    told = [(f"{where}{speech.summary(cause, reason)}", "card")]
+    return [*told, (f"> {remedy}", "card-strong")] if (remedy := speech.remedy(cause)) else told
+
+
+def _told(texts: list[tuple[str, str]], width: int, room: int) -> list[Row]:
+    """Return *texts* on *room* rows: each gets at least one, and the earlier ones more if there are more."""
+    rows: list[Row] = []
+    for number, (text, style) in enumerate(texts):
+        after = len(texts) - number - 1
+        share = max(1, -(-(room - len(rows) - after) // (after + 1))) if after else room - len(rows)
+        rows += [((f" {padded(one, width - 1)}", style),) for one in wrapped(text, width - 2, share)]
+    blank = ((" " * width, "card"),)
+    return [*rows[:room], *[blank] * (room - len(rows))]
+
+
+def draw_band(look: Look, speech: Speech, width: int, height: int) -> list[Row]:
+    """Return the verdict on its colour: in blocks as large as they fit, else as a word with its mark."""
+    word, said = LOOK_WORDS[look], speech.tr(LOOK_WORDS[look])
+    translated = int(said != word)
+    spaced = " ".join(said) if 2 * cell_len(said) + 6 <= width else said
+    drawing = drawn_verdict(look, word, width, height - translated)
+    if drawing is None:
+        middle: list[Row] = [((centred(f"{MARKS[look]} {spaced}", width), look.value),)]
+    else:
+        middle = [_blocks(row, look, width) for row in drawing]
+        middle += [((centred(spaced, width), look.value),)] * translated
+    blank = ((" " * width, look.value),)
+    above = (height - len(middle)) // 2
+    return [*[blank] * above, *middle, *[blank] * (height - above - len(middle))]
+
+
+def _blocks(drawn: str, look: Look, width: int) -> Row:
+    """Return one row of a drawing, in the middle of *width* columns."""
+    before = (width - len(drawn)) // 2
+    pieces: list[tuple[str, str]] = [(" " * before, look.value)]
+    for block in drawn:
+        style = f"{look}-block" if block == BLOCK else look.value
+        letter = BLOCK if block == BLOCK else " "
+        if pieces[-1][1] == style:
+            pieces[-1] = (pieces[-1][0] + letter, style)
+        else:
+            pieces.append((letter, style))
+    return (*pieces, (" " * (width - before - len(drawn)), look.value))
+
+
+def _if(wanted: bool, row: Row) -> list[Row]:
+    return [row] if wanted else []

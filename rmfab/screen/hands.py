@@ -1,0 +1,36 @@
+"""The hands of the operator: what keys and scans do to the line. The screen calls them; tests have their own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Hands(Protocol):
+    """What the screen can do to the line. Each call returns at once."""
+
+    def acknowledge(self, slot: str) -> None:
+        """Let *slot* go on after a unit that failed."""
+
+    def start(self, slot: str) -> None:
+        """Start the board on *slot*, or the one that has its verdict again."""
+
+    def abort(self, slot: str) -> bool:
+        """Abort the unit on *slot*; return whether there is one."""
+
+    def reprint(self, slot: str) -> str | None:
+        """Print the label of the unit on *slot* again; return why not, in English, or None."""
+
+    def finish(self) -> None:
+        """Start no more boards."""
+
+    def stop(self) -> None:
+        """Abort every unit."""
+
+    def unit_of(self, payload: str) -> str | None:
+        """Return the serial of the unit with this QR *payload*; None if it is of no unit."""
+
+    def enter(self, operator: str) -> None:
+        """Note that *operator* works here from now on."""
+
+    def console(self, log: str | None) -> tuple[str, ...]:
+        """Return the last lines of the console log *log*, which has no secrets."""

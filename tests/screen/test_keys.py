@@ -1,0 +1,225 @@
+"""Keys and scans at the operator's desk, without a terminal."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from rmfab.errors import InputError
+from rmfab.language.speech import Language
+from rmfab.line.events import Step
+from rmfab.operations.terminal import Scan
+from rmfab.screen.desk import Body, Panel
+from rmfab.screen.keys import Keys
+from rmfab.screen.screen_terminal import Answers, Question
+from rmfab.screen.tile import Look
+from tests.patience import PATIENCE
+from tests.screen.stage import Stage, empty, ended, failed, step
+
+PANEL = Panel(80, 24)
+
+
+def press(stage: Stage, *keys: str) -> bool:
+    """Press *keys*; return whether the screen ends."""
+    hand = Keys(stage.desk)
+    return [hand.press(key, None, 0.0, PANEL) for key in keys][-1]
+
+
+def scan(stage: Stage, text: str) -> None:
+    """Type *text*, and Enter."""
+    hand = Keys(stage.desk)
+    for letter in text:
+        hand.press(letter, letter, 0.0, PANEL)
+    hand.press("enter", None, 0.0, PANEL)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A stage with a FAIL on A3."""
+    stage = Stage()
+    stage.show(*failed("A3", serial="LMP-000003"))
+    return stage
+
+
+def test_moving(stage: Stage) -> None:
+    """Arrows, Tab, Home and End choose a slot, and stop at the edges."""
+    told = []
+    for key in ("left", "right", "down", "tab", "end", "tab", "up", "home", "shift+tab"):
+        press(stage, key)
+        told.append(stage.desk.chosen)
+    assert told == ["A1", "A2", "A6", "A7", "A8", "A1", "A1", "A1", "A8"]
+
+
+def test_pages_turn() -> None:
+    """PgDn and PgUp turn the page of a station with more slots than fit."""
+    stage = Stage(32)
+    press(stage, "pagedown")
+    assert stage.desk.chosen == "B1"
+    press(stage, "pageup")
+    assert stage.desk.chosen == "A1"
+
+
+@pytest.mark.parametrize("keys", [("f5",), ("space",), ("right", "f5")])
+def test_a_key_acknowledges(stage: Stage, keys: tuple[str, ...]) -> None:
+    """F5 and the space bar acknowledge the chosen FAIL, or the first one that waits."""
+    press(stage, *keys)
+    assert stage.hands.orders == [("acknowledge", "A3")]
+    assert stage.desk.chosen == "A3"
+    press(stage, "f5")
+    assert "no unit waits" in stage.text()
+
+
+@pytest.mark.parametrize("code", ["LMP-000003", "lmp-000003", "]C1LMP-000003", "OK A3", "24:0a:c4:1f:67:7d"])
+def test_a_scan_of_the_unit_acknowledges(stage: Stage, code: str) -> None:
+    """Scanning the unit that failed acknowledges it, and so does its code OK."""
+    scan(stage, code)
+    assert stage.hands.orders == [("acknowledge", "A3")]
+
+
+def test_the_label_of_the_unit_acknowledges(stage: Stage) -> None:
+    """A QR payload stands for its unit; one of no unit is not shown."""
+    stage.hands.units['{"name":"PROV_1"}'] = "LMP-000003"
+    scan(stage, '{"name":"PROV_1"}')
+    assert stage.hands.orders == [("acknowledge", "A3")]
+    scan(stage, '{"name":"PROV_2","pop":"3dc1e8a4"}')
+    assert "this code is no unit" in stage.text((160, 24))
+    assert "3dc1e8a4" not in stage.text((160, 24))
+
+
+def test_a_slots_label_chooses_it(stage: Stage) -> None:
+    """Scanning a slot goes there; an unknown name is told."""
+    scan(stage, "a7")
+    assert (stage.desk.chosen, stage.hands.orders) == ("A7", [])
+    scan(stage, "LMP-999999")
+    assert "LMP-999999 is no unit or slot" in stage.text()
+
+
+def test_codes_do_what_keys_do(stage: Stage) -> None:
+    """RETRY, START, ABORT and REPRINT work for the chosen slot, or for the one that they name."""
+    stage.show(*step("A2", Step.FLASH)[:1])
+    for code in ("RETRY A3", "START", "ABORT A2", "RETRY A2", "REPRINT A1", "ABORT Z9", "BADGE:wei"):
+        scan(stage, code)
+    assert stage.hands.orders == [
+        ("start", "A3"), ("start", "A3"), ("abort", "A2"), ("reprint", "A1"), ("enter", "wei"),
+    ]  # fmt: skip
+    press(stage, "f8", "f6", "f9")
+    assert [order[0] for order in stage.hands.orders[5:]] == ["start", "abort", "reprint"]
+
+
+def test_a_retry_acknowledges(stage: Stage) -> None:
+    """Whoever runs a board again has seen that it failed."""
+    scan(stage, "RETRY A3")
+    assert not stage.desk.wall.waiting_for_operator
+
+
+def test_a_locked_slot_does_not_start(stage: Stage) -> None:
+    """A locked slot is named with its reason."""
+    stage.desk.wall.lock("A1", "worn pin?")
+    press(stage, "f8")
+    assert stage.hands.orders == []
+    assert "A1 is locked: worn pin?" in stage.text()
+
+
+def test_nothing_to_abort(stage: Stage) -> None:
+    """Aborting a slot that is not at work is told."""
+    stage.hands.at_work = False
+    press(stage, "f6")
+    assert "A1: no unit is at work" in stage.text()
+
+
+def test_bodies(stage: Stage) -> None:
+    """F1, F2 and F3 show help, slot and numbers, and the same key or Esc goes back."""
+    told = []
+    for key in ("f1", "f1", "f2", "f3", "escape", "enter"):
+        press(stage, key)
+        told.append(stage.desk.body)
+    assert told == [Body.HELP, Body.WALL, Body.DETAIL, Body.NUMBERS, Body.WALL, Body.DETAIL]
+    press(stage, "pagedown", "up", "down")
+    assert stage.text()
+
+
+def test_the_language_key(stage: Stage) -> None:
+    """F4 switches the language; with --ascii it does not."""
+    press(stage, "f4")
+    assert stage.desk.language is Language.CHINESE
+    assert "不合格 1" in stage.text()
+    press(stage, "f4")
+    stage.desk.only_ascii = True
+    press(stage, "f4")
+    assert stage.desk.language is Language.ENGLISH
+    assert "--ascii" in stage.text()
+
+
+def test_the_end(stage: Stage) -> None:
+    """The first F10 lets units finish, the second aborts them; the screen ends with the line."""
+    stage.show(*step("A2", Step.FLASH)[:1])
+    assert not press(stage, "f10")
+    assert "ends when 1 units are done" in stage.text((120, 24))
+    assert not press(stage, "f10")
+    assert stage.hands.orders == [("finish",), ("stop",)]
+    assert stage.desk.line_ended(None)
+
+
+def test_a_line_that_ends_by_itself_is_told(stage: Stage) -> None:
+    """A line that ends because of an error stays on the screen until F10 or Enter."""
+    assert not stage.desk.line_ended(InputError("batch lamp-0001 is used up"))
+    assert "the line has ended: batch lamp-0001 is used up" in stage.text((120, 24))
+    assert not press(stage, "f3")
+    assert press(stage, "enter")
+
+
+def test_a_question_by_key(stage: Stage) -> None:
+    """A yes-or-no question is answered by y or n, by Enter after it, by Esc as no, and by a scanned YES."""
+    answers = []
+    for keys in (("y",), ("N",), ("escape",), ("YES", "enter"), ("x", "enter", "backspace", "y", "enter")):
+        question = Question("is there a label for LMP-000003?", Answers.YES_OR_NO)
+        stage.desk.take(question, 0.0)
+        assert "? is there a label for LMP-000003? [y/n]" in stage.text()
+        hand = Keys(stage.desk)
+        for key in keys:
+            for letter in (key,) if key.islower() and len(key) > 1 else key:
+                hand.press(letter, letter if len(letter) == 1 else None, 0.0, PANEL)
+        hand.rested(1.0, PANEL)
+        answers.append(question.wait())
+        assert not stage.desk.questions
+    assert answers == ["y", "n", "n", "y", "y"]
+
+
+def test_a_scan_for_the_line(stage: Stage) -> None:
+    """While the line waits for a code, a scan is the line's, unless it acknowledges a FAIL."""
+    told: list[object] = []
+    stage.terminal.shown(lambda _: None)
+    reader = threading.Thread(target=lambda: told.append(next(stage.terminal.inputs())), daemon=True)
+    reader.start()
+    while not stage.terminal.wants_input:
+        pass
+    scan(stage, "LMP-000003")
+    assert stage.hands.orders == [("acknowledge", "A3")]
+    scan(stage, "SN79927398713")
+    reader.join(PATIENCE)
+    assert told == [Scan("SN79927398713")]
+
+
+def test_a_scan_without_enter() -> None:
+    """A scanner that sends no Enter is understood when it pauses; slow keys wait for Enter."""
+    stage = Stage()
+    hand = Keys(stage.desk)
+    for number, letter in enumerate("A5x"[:2] + "  "):
+        hand.press(letter, letter, number * 0.005, PANEL)
+    hand.rested(0.05, PANEL)
+    assert stage.desk.chosen == "A1"
+    hand.rested(1.0, PANEL)
+    assert stage.desk.chosen == "A5"
+    for number, letter in enumerate("A6xx"):
+        hand.press(letter, letter, number * 0.5, PANEL)
+    hand.rested(9.0, PANEL)
+    assert stage.desk.scan.text == "A6xx"
+
+
+def test_an_empty_slot_is_not_acknowledged() -> None:
+    """A unit that passed and was taken out leaves nothing to acknowledge."""
+    stage = Stage()
+    stage.show(ended("A1"), empty("A1"))
+    press(stage, "f5")
+    assert (stage.hands.orders, stage.desk.wall.tiles["A1"].look) == ([], Look.EMPTY)

@@ -1,0 +1,211 @@
+"""The screen over a real line on virtual boards: what is pressed and scanned there happens to boards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from rmfab.errors import UnitsFailed
+from rmfab.identity.qr import parse_payload
+from rmfab.language.speech import Language
+from rmfab.ledger.events import Outcome
+from rmfab.ledger.states import State
+from rmfab.operations.run_line import LineRequest, run_line
+from rmfab.operations.terminal import UNATTENDED
+from rmfab.screen.app import LineApp
+from rmfab.screen.screen_terminal import ScreenTerminal
+from rmfab.screen.show import ScreenOptions, finish_app, prepared_app
+from rmfab.screen.tile import Look
+from rmfab.virtual import BoardHandle
+from tests.line.floor import Factory, found, serve, spec
+from tests.patience import PATIENCE
+from tests.screen.stage import SMALL, scanned, until
+from tests.screen.test_app import shown
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rmfab.line.floor._POLL_SECONDS", 0.05)
+
+
+class Shift:
+    """The screen over *boards* at the slots A1, A2 and so on, while its story is played."""
+
+    def __init__(self, factory: Factory, boards: list[BoardHandle], **options: object) -> None:
+        slots = "".join(
+            f'[[slot]]\nname = "A{number}"\nport = "{board.url}"\nunit = "{board.provisioning_url}"\n'
+            for number, board in enumerate(boards, 1)
+        )
+        (factory.root / "station.toml").write_text(f'[station]\nname = "bench-1"\n{slots}', encoding="utf-8")
+        self.boards = {f"A{number}": board for number, board in enumerate(boards, 1)}
+        self.terminal = ScreenTerminal(UNATTENDED)
+        request = LineRequest(release=factory.root / "build", loop=True)
+        self.workspace = factory.workspace
+        self.run = run_line(self.workspace, request, self.terminal)
+        chosen = ScreenOptions(**options)  # type: ignore[arg-type]
+        self.app: LineApp = prepared_app(self.workspace, self.run, self.terminal, request, chosen)
+
+    def look(self, slot: str) -> Look:
+        """Return how the tile of *slot* looks."""
+        return self.app.desk.wall.tiles[slot].look
+
+    def serial(self, slot: str) -> str:
+        """Return the serial on *slot*."""
+        return self.app.desk.wall.tiles[slot].serial or ""
+
+    async def hand(self, slot: str, command: str) -> None:
+        """Do what a hand does to the board on *slot*."""
+        await asyncio.to_thread(self.boards[slot].control, command)
+
+    def play(self, story: Callable[[Pilot[None]], Awaitable[None]], size: tuple[int, int] = SMALL) -> None:
+        """Play *story*, end the line, and raise what it has ended with."""
+
+        async def run() -> None:
+            async with self.app.run_test(size=size) as pilot:
+                await story(pilot)
+                await pilot.press("f10", "f10")
+                await until(pilot, lambda: self.app.ended)
+            self.terminal.ended()
+
+        asyncio.run(asyncio.wait_for(run(), 4 * PATIENCE))
+        finish_app(self.app)
+
+
+@pytest.fixture
+def two(factory: Factory) -> Iterator[Shift]:
+    """A station with two slots: the board on A2 has a brownout."""
+    with serve([spec(), spec(index=1, faults=("brownout",))]) as boards:
+        yield Shift(factory, list(boards))
+
+
+def test_a_fail_holds_its_slot(two: Shift) -> None:
+    """A slot with a FAIL starts no other board until the label of the unit is scanned; the other slot goes on."""
+
+    async def story(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: (two.look("A1"), two.look("A2")) == (Look.PASS, Look.FAIL))
+        failed = two.serial("A2")
+        await two.hand("A2", "swap")
+        await until(pilot, lambda: two.app.desk.wall.tiles["A2"].held)
+        assert two.look("A2") is Look.FAIL
+        await two.hand("A1", "swap panic")
+        await until(pilot, lambda: two.look("A1") is Look.FAIL)
+        await until(pilot, lambda: failed in two.app.desk.hands._names.values())  # type: ignore[attr-defined]
+        name = next(n for n, s in two.app.desk.hands._names.items() if s == failed)  # type: ignore[attr-defined]
+        label = f'{{"ver":"v1","name":"{name}","pop":"abcdef01","transport":"ble"}}'
+        assert parse_payload(label).name == name
+        for letter in label:
+            two.app.desk.scan.type(letter, 0.0)
+        await until(pilot, lambda: f"({len(label)})" in shown(pilot) or "abcdef01" in shown(pilot))
+        assert "abcdef01" not in shown(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: two.look("A2") is Look.PASS)
+        assert two.app.desk.wall.tally.units == 4
+
+    with pytest.raises((UnitsFailed, KeyboardInterrupt)):
+        two.play(story)
+
+
+def test_retry_and_abort(two: Shift) -> None:
+    """RETRY runs the board that is still there again, with the same identity; F6 aborts it alone."""
+
+    async def story(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: (two.look("A1"), two.look("A2")) == (Look.PASS, Look.FAIL))
+        first = two.serial("A2")
+        await two.hand("A2", "fault none")
+        await scanned(pilot, "RETRY A2")
+        await until(pilot, lambda: two.look("A2") is Look.PASS)
+        assert two.serial("A2") == first
+        await scanned(pilot, "RETRY A1")
+        await until(pilot, lambda: two.look("A1") is Look.WORKING)
+        await pilot.press("f6")
+        await until(pilot, lambda: two.look("A1") is Look.ABORTED)
+        assert two.look("A2") is Look.PASS
+
+    with pytest.raises((UnitsFailed, KeyboardInterrupt)):
+        two.play(story)
+    assert [one.outcome for one in two.run.ended if one.slot == "A2"] == [Outcome.FAIL, Outcome.PASS]
+
+
+def test_starts_by_hand(factory: Factory) -> None:
+    """With starts by hand, a board waits for a key or a code."""
+    with serve([spec(), spec(index=1)]) as boards:
+        shift = Shift(factory, list(boards), by_hand=True)
+
+        async def story(pilot: Pilot[None]) -> None:
+            await until(pilot, lambda: (shift.look("A1"), shift.look("A2")) == (Look.HELD, Look.HELD))
+            await until(pilot, lambda: "READY" in shown(pilot))
+            await scanned(pilot, "START A2")
+            await until(pilot, lambda: shift.look("A2") is Look.PASS)
+            assert shift.look("A1") is Look.HELD
+            await scanned(pilot, "A1")
+            await pilot.press("f8")
+            await until(pilot, lambda: shift.look("A1") is Look.PASS)
+
+        shift.play(story)
+
+
+def test_twenty_four_units_on_eight_slots(tmp_path: Path) -> None:
+    """Three rounds on eight slots with planted faults, a retry, a lock, a scan, a swapped and an unplugged board, in
+    both languages: the screen's totals are those of the ledger."""
+    factory = found(tmp_path / "ws", units=30)
+    faults = {2: ("brownout",), 5: ("no-sync",)}
+    with serve([spec(index=index, faults=faults.get(index, ())) for index in range(8)]) as boards:
+        shift = Shift(factory, list(boards))
+        slots = list(shift.boards)
+
+        async def done(pilot: Pilot[None], expected: set[Look]) -> None:
+            await until(pilot, lambda: all(shift.look(slot) in expected for slot in slots))
+
+        async def story(pilot: Pilot[None]) -> None:
+            # A slot with a board that does not answer looks empty.
+            await done(pilot, {Look.PASS, Look.FAIL, Look.ERROR, Look.EMPTY})
+            await until(pilot, lambda: shift.app.desk.wall.tally.units >= 7)
+            await scanned(pilot, shift.serial("A3"))
+            await pilot.press("f4")
+            await until(pilot, lambda: "合格" in shown(pilot))
+            for number, slot in enumerate(slots):
+                await shift.hand(slot, "swap panic" if number == 3 else "swap")
+            await until(pilot, lambda: len(shift.run.ended) >= 15)
+            await done(pilot, {Look.PASS, Look.FAIL})
+            await pilot.press("f5")
+            shift.app.desk.wall.lock("A8", "pin?")
+            await until(pilot, lambda: "已 锁 定" in shown(pilot))
+            shift.app.desk.wall.lock("A8", None)
+            for slot in slots[1:]:
+                await shift.hand(slot, "swap")
+            await shift.hand("A1", "vanish")
+            await until(pilot, lambda: shift.look("A1") is Look.EMPTY)
+            await shift.hand("A1", "return")
+            await shift.hand("A1", "swap")
+            await until(pilot, lambda: shift.app.desk.wall.tally.units >= 23)
+            await done(pilot, {Look.PASS})
+            await shift.hand("A6", "swap")  # in the first round, this slot had a board that did not answer
+            await until(pilot, lambda: shift.app.desk.wall.tally.units == 24)
+            await done(pilot, {Look.PASS})
+
+        with pytest.raises(UnitsFailed):
+            shift.play(story)
+    tally = shift.app.desk.wall.tally
+    states = [one.state for one in shift.workspace.ledger.identities()]
+    assert tally.verdicts()[Outcome.PASS] == states.count(State.VERIFIED)
+    assert tally.verdicts()[Outcome.FAIL] == states.count(State.FAILED) == 2
+
+
+def test_the_language_of_the_line(two: Shift) -> None:
+    """In Chinese, causes, remedies and requests of a real line are Chinese."""
+    two.app.desk.language = Language.CHINESE
+
+    async def story(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: two.look("A2") is Look.FAIL)
+        await until(pilot, lambda: "检查电源、USB 集线器和线缆" in shown(pilot))
+        await until(pilot, lambda: two.look("A1") is Look.PASS)
+        await until(pilot, lambda: "取出板子，放入下一块" in shown(pilot))
+
+    with pytest.raises((UnitsFailed, KeyboardInterrupt)):
+        two.play(story, (120, 40))
