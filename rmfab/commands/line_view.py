@@ -34,6 +34,7 @@ _NAME_CELLS, _VERDICT_CELLS, _SLOT_CELLS = 10, 7, 28
 _ENGLISH = speech_in(Language.ENGLISH)
 _SHOWN = (
     Step.FLASH,
+    Step.LABEL,
     Step.BOOT,
     Step.UPDATE,
     Step.BACK,
@@ -115,9 +116,8 @@ class UnitLines:
         if ended.serial or ended.mac:
             pieces.append((f"  {tail(_quoted(ended.slot), _SLOT_CELLS)}", "bright_black"))
         if ended.lacks_label:
-            pieces.append(
-                (f"  {self._speech.tr('label')} {self._speech.tr(ended.label or '')}", COLOURS[Outcome.ERROR])
-            )
+            words = ("label", ended.label or "missing")
+            pieces.append((f"  {' '.join(map(self._speech.tr, words))}", COLOURS[Outcome.ERROR]))
         room = (width or _WIDTH) - _size(pieces)
         return [*pieces, *self._shown(steps, room), *self._reasons(ended, [step for step in steps if _bad(step)])]
 
@@ -125,7 +125,7 @@ class UnitLines:
         """Return the steps that did not pass, and those of the others for which there is *room*, in their order."""
         named = {step.step: self._step(step) for step in steps if _bad(step)}
         room -= sum(_size(one) for one in named.values())
-        good = {step.step: step for step in steps if not _bad(step)}
+        good = {step.step: step for step in steps if not _bad(step) and _tells(step)}
         for step in _SHOWN:
             if step in named or step not in good or _size(self._step(good[step])) > room:
                 continue
@@ -159,6 +159,11 @@ class UnitLines:
 
 def _size(pieces: Pieces) -> int:
     return sum(cells(text) for text, _ in pieces)
+
+
+def _tells(step: StepEnded) -> bool:
+    """Whether the step is worth a word: the step `label` is, if the line prints labels."""
+    return step.step is not Step.LABEL or "label" in step.measurements
 
 
 def _bad(step: StepEnded) -> bool:
