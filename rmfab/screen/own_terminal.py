@@ -14,7 +14,6 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -43,11 +42,13 @@ def own_terminal(log: Path) -> Iterator[None]:
     try:
         for number in (1, 2):
             os.dup2(file, number)
-        with open(screen, "w", encoding="utf-8", closefd=False) as terminal:
+        with _stream(screen) as terminal, _stream(file) as notes:
             sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc]
+            threading.excepthook = partial(_note_thread, notes)
             yield
     finally:
         sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
+        threading.excepthook = hook
         for number, before in zip((1, 2), kept, strict=True):
             os.dup2(before, number)
             os.close(before)
@@ -57,7 +58,7 @@ def own_terminal(log: Path) -> Iterator[None]:
 
 
 def _stream(descriptor: int) -> TextIO:
-    return open(descriptor, "w", encoding="utf-8", closefd=False)  # noqa: PTH123 - a descriptor
+    return open(descriptor, "w", encoding="utf-8", closefd=False)
 
 
 def _note_thread(notes: TextIO, died: threading.ExceptHookArgs) -> None:
