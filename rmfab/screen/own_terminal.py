@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -43,7 +44,7 @@ def own_terminal(log: Path) -> Iterator[None]:
         for number in (1, 2):
             os.dup2(file, number)
         with _stream(screen) as terminal, _stream(file) as notes:
-            sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc]
+            sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc,assignment]
             threading.excepthook = partial(_note_thread, notes)
             yield
     finally:
