@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rmfab.product.vocabulary import Chip
+from rmfab.screen.app import LineApp
 from rmfab.virtual import BoardHandle, BoardSpec, serve
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
@@ -174,6 +175,11 @@ def picture(lines: Sequence[Text], title: str) -> str:
     drawn = re.sub(r"\s*<!--.*?-->", "", drawn)
     drawn = _INDENTED.sub(_moved, drawn)
     drawn = drawn.replace("Fira Code, monospace", _FONT).replace("font-family: arial", "font-family: sans-serif")
+    return _clean(drawn)
+
+
+def _clean(drawn: str) -> str:
+    """The drawing without blanks at the ends of its lines."""
     return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
 
 
@@ -371,6 +377,28 @@ def _on_tray(index: int, fault: str | None) -> BoardSpec:
     return BoardSpec(chip=Chip.ESP32C3, index=index, faults=faults, networks=networks)
 
 
+def render_screen(home: Path) -> None:
+    """screen-*.svg: the operator's screen at two sizes and in two languages, on eight and on 32 slots."""
+    import render_screen as screens
+
+    shell = Shell(home)
+    make_build_folder(home / "build", _lamp("1.4.0", app_size=1 << 20))
+    _workspace(shell)
+    shell.silently("rmfab ca create --no-passphrase; rmfab generate --count 250")
+    shell.silently(
+        "rmfab release build build -o lamp-1.4.0.rmfab --seq 14; rmfab release sign lamp-1.4.0.rmfab --key release.key"
+    )
+
+    def write(name: str, app: LineApp) -> None:
+        _write(f"{name}.svg", _clean(_INDENTED.sub(_moved, screens.svg_of(app, "rmfab run --screen"))))
+
+    for name in [name for name in os.environ if name.startswith("RMFAB_")]:
+        del os.environ[name]
+    os.environ["HOME"] = str(home)  # where the commands have noted who holds the pool
+    screens.eight(home, write)
+    screens.thirty_two(home, write)
+
+
 @contextlib.contextmanager
 def _served(shell: Shell, command: str) -> Iterator[str]:
     """A server at work; yields the first line that it prints."""
@@ -405,6 +433,7 @@ PICTURES = {
     "cloud": render_cloud,
     "styles": render_styles,
     "report": render_report,
+    "screen": render_screen,
 }
 
 

@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FILE, FaultType, chip_option
+from rmfab.commands.options import FILE, FaultType, chip_option, language_option
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     help="Break the first board (NAME@2: the third); see `rmfab board --help`.",
 )
 @click.option("--cloud", is_flag=True, help="Also register the units, let them reach a broker, and update one.")
+@click.option("--screen", is_flag=True, help="Show the operator's screen; boards stay until F10.")
+@language_option
 @click.option("--dir", "folder", type=FILE, default=Path("rmfab-demo"), show_default=True, help="Folder to run in.")
-def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, folder: Path) -> None:
+def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, screen: bool, folder: Path) -> None:
     """Run the whole line on virtual boards, from nothing.
 
     The demo makes a workspace, a CA, identities, firmware, boards and labels. No hardware is needed. Everything stays
@@ -40,11 +42,15 @@ def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, folder:
     rmfab demo
     rmfab demo --fault brownout           see how a bad board looks
     rmfab demo --cloud                    with a cloud on this host
+    rmfab demo --screen --units 8         with the operator's screen
     """
+    from rmfab.commands.show_line import refuse_without_screen
     from rmfab.operations.demo import DemoRequest, prepared_demo
 
-    with prepared_demo(DemoRequest(folder, units, Chip(chip), fault, cloud), terminal.TERMINAL) as demo:
-        failure = _run(demo)
+    refuse_without_screen(screen, {})
+    request = DemoRequest(folder, units, Chip(chip), fault, cloud, spare=10 * units if screen else 0)
+    with prepared_demo(request, terminal.TERMINAL) as demo:
+        failure = _run(demo, screen=screen)
         made = demo.finish(terminal.TERMINAL)
     if not terminal.json_wanted():
         _show(made, folder)
@@ -54,11 +60,14 @@ def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, folder:
     terminal.say(f"explore it with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace LMP-000001`")
 
 
-def _run(demo: Demo) -> RmfabError | None:
+def _run(demo: Demo, *, screen: bool) -> RmfabError | None:
     """Run and show the line, then the update; return the error that it ended with, to be raised after the labels."""
-    from rmfab.commands.show_line import show_run
+    from rmfab.commands.show_line import show_on_screen, show_run
 
     try:
+        if screen:
+            show_on_screen(demo.workspace, demo.request(loop=True))
+            return None
         line = demo.line(terminal.TERMINAL)
         show_run(line, single=False)
         with demo.update(line, terminal.TERMINAL) as update:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import claim_options, files_options, line_options, screen_options, unit_url_option
 
@@ -44,6 +45,6 @@ def command(
     request = LineRequest(RUN_STEPS, unit_urls=unit_urls or former_unit_urls, **options)
     refuse_without_screen(screen, {"--start": start != "auto", "--ascii": ascii_only, "--sound": sound})
     if screen:
-        show_on_screen(request, by_hand=start == "hand", only_ascii=ascii_only, sound=sound)
+        show_on_screen(terminal.workspace(), request, by_hand=start == "hand", only_ascii=ascii_only, sound=sound)
     else:
         show_line(request)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rmfab.commands.line_view import View
     from rmfab.line.events import LineEvent, Summary
     from rmfab.operations.run_line import LineRequest, LineRun
+    from rmfab.workspace.workspace import Workspace
 
 
 def show_line(request: LineRequest) -> None:
@@ -41,8 +42,10 @@ def refuse_without_screen(screen: bool, wanted: dict[str, bool]) -> None:
         raise UsageError("--screen needs a terminal", hint="run it in a terminal, or use --loop")
 
 
-def show_on_screen(request: LineRequest, *, by_hand: bool, only_ascii: bool, sound: bool) -> None:
-    """Run the line of the workspace on the operator's screen. Raise the error that determines the exit code."""
+def show_on_screen(
+    workspace: Workspace, request: LineRequest, *, by_hand: bool = False, only_ascii: bool = False, sound: bool = False
+) -> None:
+    """Run the line of *workspace* on the operator's screen. Raise the error that determines the exit code."""
     from rmfab.commands.language import language
     from rmfab.commands.shift_end import ShiftEnd
     from rmfab.language.speech import Language, speech_in
@@ -50,7 +53,7 @@ def show_on_screen(request: LineRequest, *, by_hand: bool, only_ascii: bool, sou
     from rmfab.screen.screen_terminal import ScreenTerminal
     from rmfab.screen.show import ScreenOptions, show_screen
 
-    workspace, ours = terminal.workspace(), ScreenTerminal(terminal.TERMINAL)
+    ours = ScreenTerminal(terminal.TERMINAL)
     request = replace(request, loop=True)
     spoken = Language.ENGLISH if only_ascii else language()
     run = run_line(workspace, request, ours)

@@ -42,6 +42,8 @@ from rmfab.virtual.network import NEIGHBOURS
 from rmfab.workspace.create import create_workspace
 from rmfab.workspace.workspace import DEMO_MARKER, Workspace, now, open_workspace
 
+CONTROLS = "controls.txt"
+"""Where each slot's board takes commands while the demo runs, such as `swap`: host and port."""
 BUNDLE, UPDATE = "rmfab-demo-1.0.0.rmfab", "rmfab-demo-1.1.0.rmfab"
 MADE = (
     ("labels", "labels.pdf"),
@@ -61,7 +63,8 @@ class DemoRequest:
     """A demo with *units* boards of *chip* in *folder*; *fault* breaks the first board, or the one that it names.
 
     *cloud*: with a cloud on this host, in which the units are registered and which they reach, and with an update over
-    the air. Raise UsageError for a fault that a demo cannot show.
+    the air. *spare* identities are for boards that come later, on an operator's screen. Raise UsageError for a fault
+    that a demo cannot show.
     """
 
     folder: Path
@@ -69,6 +72,7 @@ class DemoRequest:
     chip: Chip = Chip.ESP32C3
     fault: FaultCall | None = None
     cloud: bool = False
+    spare: int = 0
 
     def __post_init__(self) -> None:
         if self.fault is None:
@@ -104,11 +108,14 @@ class Demo:
             for number, board in enumerate(boards, 1)
         )
 
+    def request(self, *, loop: bool = False) -> LineRequest:
+        """Return the request for a run on the virtual boards; *loop*: on the boards that replace them, too."""
+        release = self._request.folder / BUNDLE
+        return LineRequest(slots=self._slots, release=release, batch=self.batch.name, again=True, loop=loop)
+
     def line(self, terminal: Terminal) -> LineRun:
         """Return the line on the virtual boards, ready to run. Raise as `run_line` does."""
-        release = self._request.folder / BUNDLE
-        request = LineRequest(slots=self._slots, release=release, batch=self.batch.name, again=True)
-        return run_line(self.workspace, request, terminal)
+        return run_line(self.workspace, self.request(), terminal)
 
     @contextmanager
     def update(self, line: LineRun, terminal: Terminal) -> Iterator[LineRun | None]:
@@ -147,7 +154,7 @@ def prepared_demo(request: DemoRequest, terminal: Terminal) -> Iterator[Demo]:
     if request.cloud:
         refuse_without_programs()
     workspace = _workspace(request)
-    batch = completed(generate(workspace, GenerateRequest(request.units, jobs=1), terminal))
+    batch = completed(generate(workspace, GenerateRequest(request.units + request.spare, jobs=1), terminal))
     with demo_cloud(workspace, terminal) if request.cloud else nullcontext() as cloud:
         workspace = open_workspace(request.folder)
         if cloud is not None:
@@ -158,6 +165,8 @@ def prepared_demo(request: DemoRequest, terminal: Terminal) -> Iterator[Demo]:
             recipe = FirmwareRecipe(request.chip, version="1.1.0", facts=_facts(cloud), seed=1)
             _release(workspace, signer, UPDATE, recipe, seq=2, build="build-1.1.0")
         with serve(_boards(request, cloud), state=workspace.root / "boards") as boards:
+            controls = "".join(f"v{number} {board.address}\n" for number, board in enumerate(boards, 1))
+            write_file(workspace.root / CONTROLS, controls.encode(), force=True)
             yield Demo(workspace, request, batch, boards, cloud)
 
 

@@ -42,11 +42,13 @@ def own_terminal(log: Path) -> Iterator[None]:
     try:
         for number in (1, 2):
             os.dup2(file, number)
-        with open(screen, "w", encoding="utf-8", closefd=False) as terminal:
-            sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc]
+        with _stream(screen) as terminal, _stream(file) as notes:
+            sys.__stdout__ = sys.__stderr__ = terminal  # type: ignore[misc,assignment]
+            threading.excepthook = partial(_note_thread, notes)
             yield
     finally:
         sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
+        threading.excepthook = hook
         for number, before in zip((1, 2), kept, strict=True):
             os.dup2(before, number)
             os.close(before)

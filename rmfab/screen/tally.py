@@ -70,7 +70,7 @@ class Tally:
         """Add one verdict."""
         unit = ended.serial or ended.mac or f"{ended.slot} {ended.ts}"
         self._last[unit] = ended.outcome
-        self._slots[ended.slot][ended.outcome] += 1
+        self._slots.setdefault(ended.slot, Counter())[ended.outcome] += 1
         self.recent.appendleft(ended)
         if ended.outcome in _DECIDED and unit not in self._first:
             good = ended.outcome is not Outcome.FAIL
