@@ -104,7 +104,7 @@ def against_wire(workspace: Workspace, firmware: PreparedRelease, many: Sequence
 
 
 def against_esptool(workspace: Workspace, firmware: PreparedRelease, build: Path, root: Path, what: str) -> int:
-    """Measure a board on a running line, and `rmfab flash`, against the command `esptool write-flash`, with *what* flash."""
+    """Measure a board on a running line, and `rmfab flash`, against `esptool write-flash`, with *what* in the flash."""
     peer = Measured(_command(_esptool(build, root), root, what), 0.0)
     with _terminal(root, what) as (board,):
         line = run(workspace, firmware, (Slot("b0", SlotLink(board.url, FAST, Unwired())),))

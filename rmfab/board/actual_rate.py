@@ -49,6 +49,8 @@ def usb_of(port: SerialPort, address: str) -> str | None:
 def pass_answers_on_at_once(port: SerialPort, usb: str | None) -> None:
     """Set an FTDI bridge to its low latency; otherwise it keeps each answer for 16 ms."""
     bridge = known_bridge(usb)
-    if bridge is not None and bridge.sixteen_ms and isinstance(port, serial.Serial) and sys.platform != "win32":
+    if bridge is None or not bridge.sixteen_ms or not isinstance(port, serial.Serial):
+        return
+    if sys.platform.startswith("linux"):
         with suppress(OSError, ValueError):  # a driver without this setting is only slower
             port.set_low_latency_mode(True)

@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 from rmfab.board.rates import RateRecord
 from rmfab.errors import InputError
-from rmfab.files import changing, make_folder, read_input, write_file
+from rmfab.files import locked, make_folder, read_input, write_file
 from rmfab.json_text import parse_json
 
 _MOST_SLOTS = 512
@@ -41,11 +41,11 @@ class RateBook:
         with self._one:
             try:
                 make_folder(self._path.parent, secret=True)
-                with changing(self._path) as path:
+                with locked(self._path.with_suffix(".lock")):
                     records = self._all()
                     new = learn(records.pop(key, None))
                     latest = dict(list(records.items())[1 - _MOST_SLOTS :]) | {key: new}
-                    write_file(path, _text(latest), force=True, sync=False)
+                    write_file(self._path, _text(latest), force=True, sync=False)
             except InputError:  # a state folder that cannot be written is reported by what needs it
                 return
 

@@ -16,7 +16,7 @@ _TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class SlotSpeed:
-    """*wanted* is the rate for this board. *book* learns how it went, if the *bridge* is known and the rate not fixed.
+    """*wanted* is the rate for this board. *book* learns how it went, if the *bridge* is known and its rate not fixed.
 
     *port* is asked at which rate it really runs; *address* and *usb* are the slot's key in the book.
     """
@@ -33,11 +33,11 @@ class SlotSpeed:
         """Return the speed of the slot at *address*: *baud*, or if that is None, what its bridge and cable carry."""
         usb = usb_of(port, address)
         pass_answers_on_at_once(port, usb)
-        if baud is not None:
-            return cls(port, baud)
         bridge = known_bridge(usb)
-        if bridge is None or usb is None:
-            return cls(port, SAFE_BAUD)
+        if bridge is not None and len(bridge.rates) == 1:
+            return cls(port, bridge.first, bridge)
+        if baud is not None or bridge is None or usb is None:
+            return cls(port, SAFE_BAUD if baud is None else baud, bridge)
         record = book.read((address, usb)) if book is not None else None
         return cls(port, wanted_rate(bridge, record), bridge, book, address, usb)
 

@@ -13,7 +13,7 @@ from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FaultType, chip_option
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.chip.bridge import Bridge
+from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.network import Route
 from rmfab.virtual.spec import PortKind, Strap
@@ -73,7 +73,7 @@ class _RouteType(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--bridge",
-    type=click.Choice([bridge.value for bridge in Bridge]),
+    type=click.Choice([bridge.value for bridge in BridgeKind]),
     help="USB bridge in front of each board, with the rates it carries; rfc2217 only.",
 )
 @click.option(
@@ -122,7 +122,7 @@ def command(
         Chip(chip),
         port_kind=kind,
         strap=Strap(strap) if strap else None,
-        bridge=Bridge(bridge) if bridge else None,
+        bridge=BridgeKind(bridge) if bridge else None,
         flash_size=int(flash_size.removesuffix("MB")) << 20,
         **options,
     )

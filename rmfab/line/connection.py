@@ -6,6 +6,8 @@ It restarts the board, brings it into its loader, and keeps the text of every co
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from rmfab.board.bootlog import BootLog
 from rmfab.board.esp.facts import BoardFacts
@@ -25,9 +27,15 @@ _HEAR_OUT_SECONDS = 0.05
 def rate_book() -> RateBook | None:
     """Return the book in which this host remembers the rates of its slots, None if it has no folder for that."""
     try:
-        return RateBook(state_folder() / RATES_FILE)
+        return _book(state_folder() / RATES_FILE)
     except StationError:  # reported by what needs the folder
         return None
+
+
+@cache
+def _book(path: Path) -> RateBook:
+    """Return the one book of this process for *path*: its slots learn at the same time."""
+    return RateBook(path)
 
 
 class BoardConnection:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rmfab.errors import StationError, UsageError
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.bench.mqtt_port import is_available
-from rmfab.virtual.chip.bridge import Bridge
+from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.chip.models import MODELS
 from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.network import Route, with_routes
@@ -46,7 +46,7 @@ class BoardsRequest:
     secure_boot: tuple[str, ...] = ()
     kill_pid: int | None = None
     routes: tuple[Route, ...] = ()
-    bridge: Bridge | None = None
+    bridge: BridgeKind | None = None
 
     def __post_init__(self) -> None:
         if self.bridge is not None and self.port_kind is not PortKind.RFC2217:

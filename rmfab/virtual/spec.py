@@ -9,7 +9,7 @@ from enum import Enum, unique
 from pathlib import Path
 
 from rmfab.product.vocabulary import Chip, DownloadMode
-from rmfab.virtual.chip.bridge import Bridge
+from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.chip.efuse import EfuseSecurity
 from rmfab.virtual.chip.models import MODELS, ChipModel
 from rmfab.virtual.faults import BoardFault, FaultCall
@@ -69,7 +69,7 @@ class BoardSpec:
     networks: tuple[AccessPoint, ...] = NEIGHBOURS
     secure_boot_digests: tuple[str, ...] = ()
     burnt: EfuseSecurity | None = None
-    bridge: Bridge | None = None
+    bridge: BridgeKind | None = None
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):

@@ -15,7 +15,7 @@ from rmfab.board.port import open_port
 from rmfab.board.slot_speed import SlotSpeed
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, serve
-from rmfab.virtual.chip.bridge import Bridge
+from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.spec import PortKind
 from tests.patience import until
 
@@ -38,7 +38,9 @@ def test_a_driver_that_lowers_a_rate():
         os.close(slave)
 
 
-@pytest.mark.parametrize(("bridge", "most"), [(Bridge.CP2102, 1_000_000), (Bridge.CP2104, 2_000_000), (None, None)])
+@pytest.mark.parametrize(
+    ("bridge", "most"), [(BridgeKind.CP2102, 1_000_000), (BridgeKind.CP2104, 2_000_000), (None, None)]
+)
 def test_a_server_that_lowers_a_rate(bridge, most):
     """A server of RFC 2217 answers with the rate in force, and names its bridge in its signature."""
     with serve([BoardSpec(Chip.ESP32C3, bridge=bridge)]) as (board,):

@@ -15,7 +15,7 @@ from rmfab.board.restart import Auto, Unwired
 from rmfab.errors import PortError
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, serve
-from rmfab.virtual.chip.bridge import Bridge
+from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.faults import FaultCall
 
 pytestmark = pytest.mark.slow
@@ -61,16 +61,16 @@ def rates(board, book, boards):
 @pytest.mark.parametrize(
     ("bridge", "faults", "climb"),
     [
-        (Bridge.CP2102, (), [921600, 1_000_000, 1_000_000]),
-        (Bridge.CP2104, (), [921600, 1_000_000, 1_500_000, 2_000_000, 2_000_000]),
-        (Bridge.CP2102N, (), [921600, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 3_000_000]),
-        (Bridge.FT231X, (), [921600, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 3_000_000]),
-        (Bridge.CH340, (), [1_000_000, 1_000_000, 1_000_000]),
-        (Bridge.CH343, ("bad-cable=1500000",), [921600, 1_000_000, 1_500_000, 1_500_000, 1_500_000]),
-        (Bridge.CP2102N, ("bad-cable=500000",), [460800, 460800, 460800]),
+        (BridgeKind.CP2102, (), [921600, 1_000_000, 1_000_000]),
+        (BridgeKind.CP2104, (), [921600, 1_000_000, 1_500_000, 2_000_000, 2_000_000]),
+        (BridgeKind.CP2102N, (), [921600, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 3_000_000]),
+        (BridgeKind.FT231X, (), [921600, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 3_000_000]),
+        (BridgeKind.CH340, (), [1_000_000, 1_000_000, 1_000_000]),
+        (BridgeKind.CH343, ("bad-cable=1500000",), [921600, 1_000_000, 1_500_000, 1_500_000, 1_500_000]),
+        (BridgeKind.CP2102N, ("bad-cable=500000",), [460800, 460800, 460800]),
         (None, (), [921600, 921600]),
     ],
-    ids=lambda value: value.value if isinstance(value, Bridge) else "",
+    ids=lambda value: value.value if isinstance(value, BridgeKind) else "",
 )
 def test_a_slot_climbs_to_what_bridge_and_cable_carry(tmp_path, bridge, faults, climb):
     """Each board that passed raises the rate, until the bridge lowers it, garbles answers, or the cable damages them.
@@ -89,9 +89,9 @@ def test_a_slot_climbs_to_what_bridge_and_cable_carry(tmp_path, bridge, faults, 
 def test_a_paced_board_climbs(tmp_path):
     """The same with the time of a real line, on which the stub needs a moment to change its rate."""
     book = RateBook(tmp_path / "rates.json")
-    with served(Bridge.CH340, paced=0) as (board,):
+    with served(BridgeKind.CH340, paced=0) as (board,):
         assert rates(board, book, 3) == [(1_000_000, 1_000_000)] * 3
-    with served(Bridge.CP2104, paced=0) as (board,):
+    with served(BridgeKind.CP2104, paced=0) as (board,):
         assert [after for _, after in rates(board, book, 4)] == [921600, 1_000_000, 1_500_000, 2_000_000]
 
 
@@ -99,7 +99,7 @@ def test_a_paced_board_climbs(tmp_path):
 def test_falling_in_mid_write(tmp_path, paced):
     """A cable that fails in the middle of a write costs a slower rate, no restart; the next board starts with that."""
     book = RateBook(tmp_path / "rates.json")
-    with served(Bridge.CP2102N, paced=paced) as (board,):
+    with served(BridgeKind.CP2102N, paced=paced) as (board,):
         assert rates(board, book, 4)[-1] == (2_000_000, 2_000_000)
         before = board.state()["restarts"]
         board.control("fault worn-cable=1200000")
@@ -121,7 +121,7 @@ def test_a_fixed_rate_falls_and_is_not_remembered(tmp_path):
 
 def test_a_slot_that_cannot_restart_its_board_falls_too(tmp_path):
     """Falling needs no restart, so a slot without reset lines falls as well."""
-    with served(Bridge.CP2102N, "worn-cable=921600") as (board,):
+    with served(BridgeKind.CP2102N, "worn-cable=921600") as (board,):
         board.control("strap download")
         board.control("restart")
         with prepared(board, 2_000_000, restart=Unwired()) as loader:
@@ -131,7 +131,7 @@ def test_a_slot_that_cannot_restart_its_board_falls_too(tmp_path):
 def test_a_board_that_dies_is_not_the_rate(tmp_path):
     """A board that stops answering is an error of the board's contact, and teaches the slot nothing about its rate."""
     book = RateBook(tmp_path / "rates.json")
-    with served(Bridge.CP2102N) as (board,):
+    with served(BridgeKind.CP2102N) as (board,):
         rates(board, book, 2)
         record = book.read((board.url, "10c4:ea60"))
         with prepared(board, book=book) as loader:
@@ -144,7 +144,7 @@ def test_a_board_that_dies_is_not_the_rate(tmp_path):
 def test_damage_that_no_checksum_of_a_block_sees(tmp_path):
     """If the MD5 of what was written differs at a raised rate, the rate is lowered; at the first rate it is not."""
     book = RateBook(tmp_path / "rates.json")
-    with served(Bridge.CP2102N) as (board,):
+    with served(BridgeKind.CP2102N) as (board,):
         with prepared(board, book=book) as loader:
             assert not loader.mistrust_rate()
             written(loader)
@@ -153,3 +153,19 @@ def test_damage_that_no_checksum_of_a_block_sees(tmp_path):
             assert loader.mistrust_rate()
             assert loader.baud == 921600
         assert book.read((board.url, "10c4:ea60")).errors == {1_000_000: 1}
+
+
+@pytest.mark.parametrize("usb", ["303a:1001", "303a:0002"])
+def test_own_usb_has_no_rate(monkeypatch, usb):
+    """A chip's own USB ignores the rate, whatever station.toml says: it is never changed."""
+    monkeypatch.setattr("rmfab.board.slot_speed.usb_of", lambda *_: usb)
+    with served(None) as (board,):
+        for baud in (None, 2_000_000):
+            with prepared(board, baud) as loader:
+                assert written(loader, 20_000) == (115200, 115200)
+
+
+def test_a_fixed_rate_keeps_out_of_the_gaps_of_its_bridge():
+    """A CH340 with a fixed 2 Mbaud gets its stub at 1 Mbaud, and stays there: at 2 Mbaud the host receives noise."""
+    with served(BridgeKind.CH340) as (board,), prepared(board, 2_000_000) as loader:
+        assert written(loader, 20_000) == (1_000_000, 1_000_000)

@@ -36,6 +36,7 @@ _REPLY_BYTES = 10  # head and status
 # the stub's codes for a bad length and a bad checksum of a block that it dropped; source: esptool 5.6, util.py
 _DAMAGED = ("result was C000", "result was C100")
 _GARBLED = ("noise", "answer-stopped", "loader-failed")  # causes that noise may have and a restart may end
+_LOST = ("port-gone", "board-swapped")  # causes that no other rate cures
 _SECTOR = 0x1000
 _WORTH_ASKING = 16 * _SECTOR
 
@@ -117,17 +118,28 @@ class Loader:
             bauds = bauds[:1]
         elif len(bauds) == 1:
             bauds *= 2
+        facts = self._started(bauds)
+        if self.baud != bauds[0]:
+            self._line.fell_from(bauds[0])
+            return facts
+        try:
+            self._guarded(lambda: self._line.climb(self._esp))
+        except PortError as error:
+            if error.cause in _LOST or isinstance(self._link.restart, Unwired):
+                raise
+            self._reconnect()
+            return self._started(bauds)
+        return facts
+
+    def _started(self, bauds: tuple[int, ...]) -> BoardFacts:
+        """Start the stub at the first of *bauds* that works; the board is restarted for each after the first."""
         for attempt, baud in enumerate(bauds, 1):
             try:
-                facts = self._guarded(partial(self._start_stub, baud))
+                return self._guarded(partial(self._start_stub, baud))
             except PortError as error:
-                if attempt == len(bauds) or error.cause == "port-gone":
+                if attempt == len(bauds) or error.cause in _LOST:
                     raise
-                self._reconnect()
-            else:
-                if baud != bauds[0]:
-                    self._line.fell_from(bauds[0])
-                return facts
+            self._reconnect()
         raise AssertionError("the last baud either works or raises")
 
     def _reconnect(self) -> None:
@@ -181,8 +193,6 @@ class Loader:
         size = self._attach()
         if self._mac() != self._facts.mac:
             raise swapped(self._link.address)
-        if baud == self._line.rom_bauds[0]:
-            self._line.climb(self._esp)
         return replace(self._facts, flash_size=size)
 
     def _attach(self) -> int | None:
@@ -253,7 +263,7 @@ class Loader:
             try:
                 return self._guarded(work)
             except PortError as error:
-                if error.cause == "port-gone":
+                if error.cause in _LOST:
                     raise
                 if again and self._line.listens(self._esp):
                     again = False

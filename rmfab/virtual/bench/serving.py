@@ -24,7 +24,7 @@ from rmfab.errors import StationError
 from rmfab.files import make_folder
 from rmfab.product.vocabulary import Chip
 from rmfab.signals import undisturbed
-from rmfab.virtual.chip.bridge import Bridge
+from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
@@ -239,5 +239,5 @@ def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
         kill_pid=values["kill_pid"],
         networks=tuple(map(AccessPoint.from_json, values["networks"])),
         secure_boot_digests=tuple(values["secure_boot_digests"]),
-        bridge=None if values["bridge"] is None else Bridge(values["bridge"]),
+        bridge=None if values["bridge"] is None else BridgeKind(values["bridge"]),
     )

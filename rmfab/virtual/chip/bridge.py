@@ -12,7 +12,7 @@ from enum import Enum, unique
 
 
 @unique
-class Bridge(Enum):
+class BridgeKind(Enum):
     """A bridge by name."""
 
     CP2102 = "cp2102"
@@ -47,10 +47,10 @@ class BridgeLimits:
 
 
 _LIMITS = {
-    Bridge.CP2102: BridgeLimits("10c4:ea60", 1_000_000),
-    Bridge.CP2104: BridgeLimits("10c4:ea60", 2_000_000),
-    Bridge.CP2102N: BridgeLimits("10c4:ea60", 3_000_000),
-    Bridge.CH340: BridgeLimits("1a86:7523", 2_000_000, (921_600,), (2_000_000,)),
-    Bridge.CH343: BridgeLimits("1a86:55d3", 6_000_000),
-    Bridge.FT231X: BridgeLimits("0403:6015", 3_000_000),
+    BridgeKind.CP2102: BridgeLimits("10c4:ea60", 1_000_000),
+    BridgeKind.CP2104: BridgeLimits("10c4:ea60", 2_000_000),
+    BridgeKind.CP2102N: BridgeLimits("10c4:ea60", 3_000_000),
+    BridgeKind.CH340: BridgeLimits("1a86:7523", 2_000_000, (921_600,), (2_000_000,)),
+    BridgeKind.CH343: BridgeLimits("1a86:55d3", 6_000_000),
+    BridgeKind.FT231X: BridgeLimits("0403:6015", 3_000_000),
 }

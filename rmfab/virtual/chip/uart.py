@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from rmfab.virtual.chip.bridge import Bridge
+from rmfab.virtual.chip.bridge import BridgeKind
 
 _TOLERANCE = 0.03  # a receiver that samples ten bits per byte tolerates a few percent
 _DAMAGED_FROM = 32  # bytes at once; what is shorter is over before the line disturbs it
@@ -42,7 +42,7 @@ class Uart:
     limits the rates of the host, and *cable* is the highest rate at which long messages arrive whole.
     """
 
-    def __init__(self, timeline: Timeline, paced: int | None, bridge: Bridge | None = None) -> None:
+    def __init__(self, timeline: Timeline, paced: int | None, bridge: BridgeKind | None = None) -> None:
         self._timeline = timeline
         self._paced = paced is not None
         self._ceiling = paced or 1 << 30
