@@ -154,10 +154,16 @@ def _plain(colour: str | None) -> str | None:
 
 def speak(message: Message) -> None:
     """Print a message on stderr, with its slot."""
+    text = _with_slot(message)
     if message.level == "warning":
-        terminal.warn(f"{message.slot}: {_quoted(message.text)}")
+        terminal.warn(text)
     else:
-        terminal.say(f"{message.slot}: {_quoted(message.text)}")
+        terminal.say(text)
+
+
+def _with_slot(message: Message) -> str:
+    """Return the text of *message* with its slot, unless it is about the whole line."""
+    return f"{_quoted(message.slot)}: {_quoted(message.text)}" if message.slot else _quoted(message.text)
 
 
 class LiveView:
@@ -186,7 +192,7 @@ class LiveView:
             case UnitEnded():
                 self._print(event)
             case Message():
-                said = f"rmfab: {_quoted(event.slot)}: {_quoted(event.text)}"
+                said = f"rmfab: {_with_slot(event)}"
                 self._console.print(fold(said, self._console.width), soft_wrap=True)
 
     def _print(self, ended: UnitEnded) -> None:

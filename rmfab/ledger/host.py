@@ -30,10 +30,11 @@ def this_host(state: Path | None = None) -> PoolHost:
     /var/lib/rmfab counts if it exists and this user may write to it. The user's is `$XDG_STATE_HOME/rmfab`, by default
     `~/.local/state/rmfab` (XDG Base Directory Specification). Raise StationError if this user has no home.
     """
-    return PoolHost(state or _state_folder(), _machine_id())
+    return PoolHost(state or state_folder(), _machine_id())
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """Return the folder that outlives every workspace, as `this_host` does. Raise StationError."""
     given = os.environ.get(STATE_ENVIRONMENT)
     if given:
         return Path(given).absolute()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rmfab.line.label_work import LabelWork
     from rmfab.line.line_ledger import LineLedger
     from rmfab.line.line_witness import LineWitness
+    from rmfab.line.slot_book import SlotBook
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
@@ -117,8 +118,8 @@ class Job:
     that the slots share, *witness* the station's client at the broker of the units, if the product needs one. *batch*
     and *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the
     firmware's console does the factory reset. *update* is what units load over the air, *codes* the desk for scanned
-    codes, *labels* what the step `label` works with. *find_release* returns a release by its digest, None if it is not
-    on this host. *more* is how to get more identities here.
+    codes, *labels* what the step `label` works with, *slots* the book of this host's slots. *find_release* returns a
+    release by its digest, None if it is not on this host. *more* is how to get more identities here.
     """
 
     product: Product
@@ -141,6 +142,7 @@ class Job:
     root: Path | None = None
     codes: CodeDesk | None = None
     labels: LabelWork | None = None
+    slots: SlotBook | None = None
     find_release: Callable[[str], Release | None] = lambda _: None
     more: str | None = None
 

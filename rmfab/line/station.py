@@ -11,6 +11,11 @@ port = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"
 baud = 921600                       # falls back automatically if the line does not support it
 restart = "auto"                    # "auto", "none", or a fixture's command with {mode}: download or run
 unit = "http://10.0.0.7"            # where the running unit serves provisioning; default: found by radio
+presence = "cts"                    # how --loop sees that a finished board is taken out: "usb" (the port goes with
+                                    # it), a modem line ("cts", "dsr", "dcd", "ri"; "!cts" is low with a board), a
+                                    # fixture's command (exit code 0: a board is there, 1: none), or "probe"; default:
+                                    # "usb" for a chip's own USB, else "probe", which restarts a silent board at times
+enabled = false                     # out of service; while the line runs, use `rmfab slot disable`
 
 [provisioning]                      # how this host reaches unprovisioned units
 adapter = "hci1"                    # BLE; default: the host's first adapter
@@ -24,6 +29,9 @@ tcp_port = 8883                     # default: 443
 ca = "broker-ca.crt"                # CA of the broker's certificate; default: those of the system
 witness_cert = "witness.crt"        # a client that may see everything; default: none
 witness_key = "witness.key"
+
+[step.relay]                        # what runs the step that product.toml names ([[step]] name = "relay"); no shell;
+command = ["/opt/relay/test", "--slot", "{slot}", "{serial}"]   # also {mac}, {port}, {log}: docs/maker.md
 
 [printer]                           # the label printer; all keys: rmfab/label/printers/configuration.py
 address = "zpl+tcp://10.0.0.9:9100"
@@ -41,6 +49,7 @@ from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import ROM_BAUD, plugged_in
+from rmfab.board.presence import LINES, ByCommand, ByModemLine, ByProbe, ByUsb, Presence
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
@@ -63,11 +72,15 @@ class Slot:
     """One position of a station: its name for people, and the link to its board.
 
     *unit* is the URL at which its running unit serves provisioning, None if the station finds the unit by radio.
+    *presence*: how a finished board is seen to be taken out, None for what suits the port. *enabled*: whether
+    station.toml has it in service.
     """
 
     name: str
     link: SlotLink
     unit: str | None = None
+    presence: Presence | None = None
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,8 +173,30 @@ def _slot(table: Table) -> Slot:
     baud = table.integer("baud", DEFAULT_BAUD, 9600, 4_000_000)
     restart = _restart(table)
     unit = table.text("unit", "", check=_bad_url)
+    presence = _presence(table, address)
+    enabled = table.boolean("enabled", True)
     table.finish()
-    return Slot(name, SlotLink(address, baud, restart), unit or None)
+    return Slot(name, SlotLink(address, baud, restart), unit or None, presence, enabled)
+
+
+def _presence(table: Table, address: str) -> Presence | None:
+    value = table.raw("presence")
+    ways = 'use "usb", "probe", ' + ", ".join(f'"{line}"' for line in LINES) + ', or ["program", …]'
+    match value:
+        case None | "auto":
+            return None
+        case "probe":
+            return ByProbe()
+        case "usb":
+            if "://" in address:
+                table.complain("presence", "a port on the network does not come and go with its board", ways)
+            return ByUsb()
+        case str() if value.removeprefix("!") in LINES:
+            return ByModemLine(value.removeprefix("!"), low=value.startswith("!"))
+        case [str(), *_] if all(isinstance(word, str) for word in value):
+            return ByCommand(tuple(value))
+    table.complain("presence", f"{value!r:.80} is not a way to see a board", ways)
+    return None
 
 
 def _radio(table: Table, root: Path) -> Radio:
@@ -237,6 +272,14 @@ def slots_for(
     if baud is not None:
         chosen = [replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen]
     return _with_units(chosen, units) if units else tuple(chosen)
+
+
+def slot_named(name: str, station: Station) -> Slot:
+    """Return the slot *name* of *station*. Raise InputError with the slots that it may mean if there is none."""
+    slot = next((slot for slot in station.slots if name in (slot.name, slot.link.address)), None)
+    if slot is None:
+        raise _no_slot(name, station)
+    return slot
 
 
 def refuse_same_port(slots: Iterable[Slot]) -> None:

@@ -16,6 +16,7 @@ from rmfab.line.station import Station, host_station
 from rmfab.operations.disk_space import diagnose_disks
 from rmfab.operations.leasing import lease_size, station_spool
 from rmfab.operations.read_ledger import leases
+from rmfab.operations.slot_states import slots_out_of_service
 from rmfab.operations.terminal import counted
 from rmfab.product.product import Product
 from rmfab.workspace.modes import loose_files, loose_keys
@@ -39,6 +40,7 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
     reported: set[str] = set()
     for what, check in (
         ("this host", _host),
+        ("the slots", _slots),
         ("the disks", _disks),
         ("permissions", _permissions),
         ("this station's key", _key),
@@ -82,6 +84,12 @@ def _host(workspace: Workspace) -> Iterator[Diagnosis]:
         yield from diagnose_ports(examine(station), station)
     else:
         yield from diagnose(examine(station), station, product)
+
+
+def _slots(workspace: Workspace) -> Iterator[Diagnosis]:
+    """Report the slots that start no board."""
+    for name, why in slots_out_of_service(workspace.station):
+        yield Diagnosis(f"slot {name} is {why}", not why.locked, why.way_back(name))
 
 
 def _disks(workspace: Workspace) -> Iterator[Diagnosis]:

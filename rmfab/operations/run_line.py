@@ -43,6 +43,7 @@ from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_fo
 from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.line_run import LineRun
 from rmfab.operations.pool import hold_pool, more_identities
+from rmfab.operations.slot_states import slot_book
 from rmfab.operations.terminal import UNATTENDED, Terminal, scanned_lines
 from rmfab.product.serial import SerialSource
 from rmfab.product.vocabulary import CloudProof
@@ -271,6 +272,7 @@ def _job(
         console_reset=request.console_reset,
         update=request.update,
         root=workspace.root,
+        slots=slot_book(workspace.station, workspace.now),
         find_release=releases_in(workspace.root),
         more=more_identities(workspace),
     )

@@ -149,7 +149,8 @@ class VerifyPolicy:
     *console_baud* (None: as the firmware was built, else 115200). *provision* runs the provisioning protocol, with each
     response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
     batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits
-    *join_timeout* for an IP address; *cloud* is what then proves that the unit reaches its broker, within
+    *join_timeout* for an IP address. *retry* repeats the steps from the restart on, once, if another restart may help.
+    *cloud* is what then proves that the unit reaches its broker, within
     *cloud_timeout*, and *cloud_param* the parameter that a witness sets there (None: none).
     """
 
@@ -167,6 +168,7 @@ class VerifyPolicy:
     cloud: CloudProof = CloudProof.OFF
     cloud_param: ParamName | None = None
     cloud_timeout: float = 60.0
+    retry: bool = False
 
 
 _UNKNOWN = Deployment()

@@ -214,6 +214,7 @@ def _verify(table: Table) -> VerifyPolicy:
         cloud=_cloud_proof(table),
         cloud_param=_cloud_param(table),
         cloud_timeout=table.number("cloud_timeout", 60.0, 1.0, 600.0),
+        retry=table.boolean("retry", False),
     )
     if policy.cloud is not CloudProof.OFF and not (policy.join and policy.provision):
         table.complain(
