@@ -60,7 +60,7 @@ def start_of(steps: Sequence[Step], index: int) -> int:
 
 
 class Tries:
-    """The attempts at the steps of one unit. *whole*: the product lets a group be retried because a restart may help."""
+    """The attempts at the steps of one unit. *whole*: the product lets a group be retried if a restart may help."""
 
     def __init__(self, steps: tuple[Step, ...], *, whole: bool) -> None:
         self._steps = steps

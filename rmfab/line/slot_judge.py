@@ -19,6 +19,7 @@ ROW = 3
 KEPT_BOARDS = 100
 """How many boards of a slot are looked at: a slot that was bad last week may be good."""
 _LOOK_BACK = 5
+_LEAST_OTHERS = 20
 _PASSED = (Outcome.PASS, Outcome.MARGINAL)
 _DECIDED = (*_PASSED, Outcome.FAIL)
 
@@ -97,11 +98,10 @@ def _low_yield(slot: str, recents: Mapping[str, Recent], worse: Worse) -> str | 
     own = _yield(recents[slot])
     rest = [_yield(boards) for name, boards in recents.items() if name != slot]
     others = (sum(passed for passed, _ in rest), sum(whole for _, whole in rest))
-    if not worse(own, others):
+    if others[1] < _LEAST_OTHERS or not worse(own, others):
         return None
-    return (
-        f"{own[0]} of {own[1]} boards passed at first, {100 * others[0] / others[1]:.0f} % on the others: a worn pin?"
-    )
+    theirs = f"{100 * others[0] / others[1]:.0f} % on the others"
+    return f"{own[0]} of {own[1]} boards passed at first, {theirs}: a worn pin?"
 
 
 def _yield(recent: Sequence[SeenBoard]) -> tuple[int, int]:

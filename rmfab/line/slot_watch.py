@@ -1,7 +1,7 @@
 """A watch over a slot that waits: it sees a finished board leave, without keeping it from running, and the next one.
 
 Whatever can tell without the board is asked first: the USB port, a modem line, a fixture's command. Where nothing can,
-the line listens: a unit that prints, or answers a line end with its prompt, is still there, and one that starts may be a
+the line listens: a unit that prints, or answers a line end with its prompt, is still there; one that starts may be a
 different one. Only a unit that stays silent is brought into its loader for a moment, less and less often, and started
 again.
 """
@@ -34,7 +34,7 @@ class SlotWatch:
     """
 
     def __init__(self, slot: Slot, last: str | None, baud: int, keep_going: Callable[[], None]) -> None:
-        self._slot = slot
+        self.slot = slot
         self._last = last
         self._baud = baud
         self._keep_going = keep_going
@@ -56,15 +56,15 @@ class SlotWatch:
             seen = self._seen()
         except RmfabError as error:
             self.close()
-            seen = not_seen(self._slot, error)
+            seen = not_seen(self.slot, error)
             if seen.trouble is not None:
                 return seen  # whether the board is still there is not known
         self._there = self._there and (seen.board == self._last or seen.closed)
         return seen
 
     def _seen(self) -> Probe:
-        if not port_is_there(self._slot.link.address):
-            raise PortError("port does not exist", where=self._slot.link.address, cause="port-absent")
+        if not port_is_there(self.slot.link.address):
+            raise PortError("port does not exist", where=self.slot.link.address, cause="port-absent")
         match self._way:
             case ByUsb() if self._there:
                 return Probe(self._last)
@@ -88,7 +88,7 @@ class SlotWatch:
 
     def _probed(self) -> Probe:
         self.close()
-        return probe(self._slot, self._keep_going, self._last if self._there else None)
+        return probe(self.slot, self._keep_going, self._last if self._there else None)
 
     def _runs(self) -> bool:
         """Return whether the finished board need not be asked in its loader yet."""
@@ -109,11 +109,11 @@ class SlotWatch:
             port.write(b"\r\n")
             return before + port.read(_LEAST_LETTERS)
 
-        return guarded(self._slot.link.address, ask).decode("utf-8", "replace")
+        return guarded(self.slot.link.address, ask).decode("utf-8", "replace")
 
     def _opened(self) -> SerialPort:
         if self._port is None:
-            self._port = open_port(self._slot.link.address, self._keep_going)
+            self._port = open_port(self.slot.link.address, self._keep_going)
             self._port.baudrate = self._baud
             self._port.timeout = _ANSWER_SECONDS
         return self._port

@@ -101,8 +101,10 @@ def test_a_late_claim_is_told_by_the_next_step():
 
 def test_own_steps_are_single_objects():
     """A product's own step is one object per name, and not among rmfab's."""
-    assert Step.named("relay") is RELAY and RELAY.own and RELAY.value == "relay" and str(RELAY) == "relay"
-    assert Step.named("boot") is Step.BOOT and not Step.BOOT.own
+    assert Step.named("relay") is RELAY
+    assert (RELAY.own, RELAY.value, str(RELAY)) == (True, "relay", "relay")
+    assert Step.named("boot") is Step.BOOT
+    assert not Step.BOOT.own
     assert RELAY not in list(Step)
 
 
