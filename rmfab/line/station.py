@@ -42,8 +42,8 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -55,6 +55,7 @@ from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
 from rmfab.label.printers.configuration import PrinterConfig, read_printer
 from rmfab.ledger.sql.server_address import ServerAddress, is_url
+from rmfab.line.step_program import PLACEHOLDERS, StepCommand
 from rmfab.product.product_file import bad_host
 from rmfab.product.toml_reader import Table, Walker, load_toml
 
@@ -63,6 +64,7 @@ DEFAULT_BAUD = 921600
 NMCLI, JOINED = "nmcli", "joined"
 LARGEST_LEASE = 100_000
 _CLOSE = 0.5  # of difflib's ratio: slots have names of two letters, and one of them may be the mistake
+_WORD = re.compile(r"\{(\w+)\}")
 _COM_PORT = re.compile(r"COM[0-9]{1,3}", re.IGNORECASE)
 _URL = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+)(?::[0-9]{1,5})?/?")
 
@@ -118,7 +120,7 @@ class Station:
 
     *lease*: how many identities it has in a lease, for when the ledger's server is away. *broker*: where it reaches the
     broker of the units, None if the file does not have a table `[cloud]`. *printer*: its label
-    printer, None without one.
+    printer, None without one. *commands*: what runs a product's own steps, by their names.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Station:
     lease: int = 0
     broker: StationBroker | None = None
     printer: PrinterConfig | None = None
+    commands: Mapping[str, StepCommand] = field(default_factory=dict)
 
 
 def host_station() -> Station:
@@ -148,12 +151,33 @@ def load_station(path: Path) -> Station:
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
     broker = _broker(walker.table("cloud"), path.resolve().parent) if "cloud" in data else None
     printer = read_printer(walker.table("printer")) if "printer" in data else None
+    commands = _commands(walker.table("step"), path.resolve().parent)
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
     for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
         for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
-    return Station(name, slots, radio, ledger, lease, broker, printer)
+    return Station(name, slots, radio, ledger, lease, broker, printer, commands)
+
+
+def _commands(table: Table, root: Path) -> dict[str, StepCommand]:
+    commands = {}
+    for name in table.everything():
+        step = table.table(name)
+        words = step.strings("command")
+        step.finish()
+        odd = [found for word in words for found in _WORD.findall(word) if found not in PLACEHOLDERS]
+        if not words or not words[0]:
+            table.complain(name, "the step has no command", 'command = ["program", "{serial}"]')
+        elif odd:
+            known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
+            table.complain(f"{name} command", f"{{{odd[0]:.40}}} is not known", f"the placeholders are {known}")
+        elif _WORD.search(words[0]):
+            table.complain(f"{name} command", "the program itself cannot depend on the unit", "write its whole path")
+        else:
+            program = words[0] if "/" not in words[0] else str(root / words[0])
+            commands[name] = StepCommand((program, *words[1:]), root)
+    return commands
 
 
 def _ledger(table: Table, root: Path) -> Path | str | None:
