@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _TABLE = Path(__file__).with_name("causes.toml")
 _HEAD = """\
@@ -20,6 +21,10 @@ _HEAD = """\
 
 When a step or a command fails, rmfab reports the cause: as `class` in events and JSON errors, as the type of a failure
 in JUnit reports, and in the ledger. The names are stable.
+
+The line retries a step that ends with a cause marked with one star, within the run of the unit: once as it was, then
+once at a lower rate if the rate matters. It retries one marked with two stars once, from a restart on, if product.toml
+has `retry = true` in `[verify]`. A unit that passes on a later attempt is MARGINAL.
 """
 
 
@@ -33,6 +38,20 @@ class Blame(StrEnum):
     NONE = "none"
 
 
+class Retry(StrEnum):
+    """What is behind a cause that may pass if the line tries again; other causes are never retried."""
+
+    CONTACT = "contact"
+    SYNC = "sync"
+    CABLE = "cable"
+    RESTART = "restart"
+
+    @property
+    def always(self) -> bool:
+        """Whether the line retries without being asked; RESTART needs the product's consent, `[verify] retry`."""
+        return self is not Retry.RESTART
+
+
 _SECTIONS: Mapping[Blame, str] = {
     Blame.UNIT: "The unit is bad: the step FAILs",
     Blame.STATION: "The station, a port, a cable, the ledger or a link is bad: the unit is not blamed",
@@ -40,6 +59,9 @@ _SECTIONS: Mapping[Blame, str] = {
     Blame.INPUT: "The input cannot be used: product, release, file, key or argument",
     Blame.NONE: "No one is to blame, or rmfab itself",
 }
+
+
+_MARKS: Mapping[Retry | None, str] = {None: "", **{one: r" \*" if one.always else r" \*\*" for one in Retry}}
 
 
 @unique
@@ -133,7 +155,9 @@ class Cause(StrEnum):
     CLOUD_VERSION = "cloud-version"
     CODE_TOO_SMALL = "code-too-small"
     CONFIG_MISMATCH = "config-mismatch"
+    CONSOLE_FORBIDDEN = "console-forbidden"
     CONSOLE_GARBLED = "console-garbled"
+    CONSOLE_MISSING = "console-missing"
     CONTROL = "control"
     COOKIE_MISMATCH = "cookie-mismatch"
     CUT_SHORT = "cut-short"
@@ -242,6 +266,8 @@ class Cause(StrEnum):
     MQTT_HOST = "mqtt-host"
     MQTT_REFUSED = "mqtt-refused"
     NAME_MISMATCH = "name-mismatch"
+    NO_MODEM_LINES = "no-modem-lines"
+    NO_STEP_COMMAND = "no-step-command"
     NOT_FLASHED = "not-flashed"
     NO_CERTIFICATE = "no-certificate"
     NO_DEPLOYMENT = "no-deployment"
@@ -345,6 +371,7 @@ class Cause(StrEnum):
     OTHER_IDENTITY = "other-identity"
     OTHER_PRODUCT = "other-product"
     OTHER_RECIPIENT = "other-recipient"
+    OUT_OF_LIMITS = "out-of-limits"
     PANIC = "panic"
     PART_ALIGNMENT = "part-alignment"
     PART_DIGEST = "part-digest"
@@ -461,13 +488,19 @@ class Cause(StrEnum):
     SIGN_IN = "sign-in"
     SIGN_IN_MOVED = "sign-in-moved"
     SILENT = "silent"
+    SLOT_CLOSED = "slot-closed"
+    SLOT_FAULT = "slot-fault"
     STALLED = "stalled"
     STATE = "state"
     SPOOL_DAMAGED = "spool-damaged"
     STATION = "station"
     STATION_CARD = "station-card"
     STATION_TAKEN = "station-taken"
+    STEP_ANSWER = "step-answer"
+    STEP_COMMAND = "step-command"
+    STEP_FAILED = "step-failed"
     STEP_TIMEOUT = "step-timeout"
+    STEP_UNANSWERED = "step-unanswered"
     STYLE_TOO_LARGE = "style-too-large"
     TABLE_CHANGED = "table-changed"
     TABLE_END = "table-end"
@@ -531,12 +564,24 @@ class Cause(StrEnum):
         """The remedy, in one sentence."""
         return _explanations()[self].remedy
 
+    @property
+    def retry(self) -> Retry | None:
+        """What a retry may overcome, None if the cause is not retried."""
+        return _explanations()[self].retry
+
+    @property
+    def slot_boards(self) -> int | None:
+        """On how many boards of one slot the cause is the slot's fault, None if it has no number of its own."""
+        return _explanations()[self].slot_boards
+
 
 @dataclass(frozen=True)
 class _Explanation:
     blame: Blame
     meaning: str
     remedy: str
+    retry: Retry | None
+    slot_boards: int | None
 
 
 @cache
@@ -546,13 +591,20 @@ def _explanations() -> Mapping[Cause, _Explanation]:
 
     table = tomllib.loads(_TABLE.read_text("utf-8"))
     found = {
-        Cause(name): _Explanation(Blame(blame), entry["meaning"], entry["remedy"])
+        Cause(name): _explanation(Blame(blame), entry)
         for blame, entries in table.items()
         for name, entry in entries.items()
     }
     if missing := set(Cause) - found.keys():
         raise ValueError(f"{_TABLE.name} does not explain {min(missing)}")
     return found
+
+
+def _explanation(blame: Blame, entry: Mapping[str, Any]) -> _Explanation:
+    retry = entry.get("retry")
+    return _Explanation(
+        blame, entry["meaning"], entry["remedy"], None if retry is None else Retry(retry), entry.get("slot_boards")
+    )
 
 
 def as_markdown() -> str:
@@ -563,5 +615,7 @@ def as_markdown() -> str:
 def _section(blame: Blame) -> Iterator[str]:
     yield f"## {_SECTIONS[blame]}\n"
     yield "| cause | what it means | what to do |\n|---|---|---|"
-    yield from (f"| `{cause}` | {cause.meaning} | {cause.remedy} |" for cause in Cause if cause.blame is blame)
+    for cause in Cause:
+        if cause.blame is blame:
+            yield f"| `{cause}`{_MARKS[cause.retry]} | {cause.meaning} | {cause.remedy} |"
     yield ""

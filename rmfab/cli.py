@@ -62,6 +62,7 @@ COMMANDS = {
     "return": "Write what happened since the last return, for the owner of the identities.",
     "merge": "Merge the return of a factory: its units, boards, results and labels.",
     "ledger": "Check the ledger, back it up, move it to a different host.",
+    "slot": "List slots, take them out of service, put them back.",
     "station": "Show this station, write its card, or admit a different one.",
     "board": "Serve virtual boards.",
     "doctor": "Find what is missing on this host, and how to fix it.",

@@ -10,7 +10,9 @@ import re
 
 from rmfab.board.mqtt_symptoms import mqtt_symptom
 from rmfab.board.symptoms import SYMPTOMS, WARNINGS, Symptom
+from rmfab.product.console_pattern import ConsolePattern, ConsolePatterns
 
+_NO_PATTERNS = ConsolePatterns()
 _RESET = re.compile(
     r"rst:0x(?P<code>[0-9a-f]{1,8}) \((?P<reason>\w{1,40})\),boot:0x[0-9a-f]{1,8} \((?P<mode>[^)]{0,80})"
 )
@@ -60,11 +62,17 @@ class BootLog:
     A start that failed in a way after which the chip starts again by itself is judged by what follows: *symptom* names
     it until the app of a later start runs; then it is one of *failed_starts*, and one of the *warnings* unless it is
     harmless. What the unit says of itself is from its last start. *mqtt_trouble* is why it was last not connected to
-    its broker.
+    its broker. *patterns* are the product's: *missing* are those that the last start must print, with *awaits*, and has
+    not; *forbidden* is the first that no start may print, and one did.
     """
 
-    def __init__(self, expected: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, expected: frozenset[str] = frozenset(), patterns: ConsolePatterns = _NO_PATTERNS, *, awaits: bool = False
+    ) -> None:
         self._expected = expected
+        self._patterns = patterns
+        self._awaits = awaits
+        self.forbidden: ConsolePattern | None = None
         self.lines = 0
         self.starts: list[str] = []
         self.failed_starts: list[Symptom] = []
@@ -87,6 +95,7 @@ class BootLog:
         self._symptom: Symptom | None = None
         self._retried = False
         self._bootloader_ran = False
+        self.missing = list(self._patterns.must) if self._awaits else []
 
     @property
     def symptom(self) -> Symptom | None:
@@ -102,7 +111,7 @@ class BootLog:
     @property
     def failed(self) -> bool:
         """Whether the boot has failed, whatever follows."""
-        return self._symptom is not None and not self._retried
+        return self.forbidden is not None or (self._symptom is not None and not self._retried)
 
     def complete(self) -> None:
         """Take the boot as complete: from now on no start may fail."""
@@ -122,6 +131,7 @@ class BootLog:
         if not line.strip():
             return
         self.lines += 1
+        self._match_patterns(line)
         if match := _RESET.search(line):
             self._restarted(match["reason"], match["mode"])
         elif self.app_started and self._symptom is None and _RESTARTED.search(line):
@@ -139,6 +149,12 @@ class BootLog:
         self.mqtt_connected |= _MQTT in line
         self.mqtt_trouble = mqtt_symptom(line) or self.mqtt_trouble
         self._look_for_symptom(line)
+
+    def _match_patterns(self, line: str) -> None:
+        if self.missing:
+            self.missing = [pattern for pattern in self.missing if not pattern.matches(line)]
+        if self.forbidden is None:
+            self.forbidden = next((one for one in self._patterns.must_not if one.matches(line)), None)
 
     def _read_app(self, key: str, value: str) -> None:
         before = self.app_started

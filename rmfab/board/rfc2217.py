@@ -23,7 +23,10 @@ from rmfab.signals import SLICE_SECONDS
 _IAC, _DONT, _DO, _WONT, _WILL, _SB, _SE = 255, 254, 253, 252, 251, 250, 240
 _BINARY, _SGA, _COM_PORT = 0, 3, 44
 _SIGNATURE, _SET_BAUDRATE, _SET_DATASIZE, _SET_PARITY, _SET_STOPSIZE, _SET_CONTROL, _PURGE_DATA = 0, 1, 2, 3, 4, 5, 12
+_NOTIFY_MODEMSTATE = 7
 _ANSWER = 100  # added to a subcommand in the server's answer
+_MODEM_SECONDS = 0.5
+_CTS, _DSR, _RI, _CD = 0x10, 0x20, 0x40, 0x80
 _CONTROL_NO_FLOW, _CONTROL_DTR_ON, _CONTROL_DTR_OFF, _CONTROL_RTS_ON, _CONTROL_RTS_OFF = 1, 8, 9, 11, 12
 _PURGE_RECEIVED = 1
 _CONNECT_SECONDS = 5.0
@@ -61,6 +64,7 @@ class Rfc2217Port(serial.SerialBase):
         self._received = bytearray()
         self._undecoded = b""
         self._agreed = False
+        self._modem_state: int | None = None
         self._sent_baud: int | None = None
         self._unanswered = 0
         self._told_baud = None
@@ -140,6 +144,38 @@ class Rfc2217Port(serial.SerialBase):
 
     def _update_rts_state(self) -> None:
         self._control(_CONTROL_RTS_ON if self.rts else _CONTROL_RTS_OFF)
+
+    def _modem(self, line: int) -> bool:
+        """Ask for the modem lines, and return whether *line* is set. Raise serial.SerialException without an answer."""
+        self._modem_state = None
+        self._com_port(_NOTIFY_MODEMSTATE, b"\x00")
+        deadline = time.monotonic() + _MODEM_SECONDS
+        while self._modem_state is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise serial.SerialException(errno.ENOTTY, f"{self.portstr} does not report its modem lines")
+            self._pull(left)
+        return bool(self._modem_state & line)
+
+    @property
+    def cts(self) -> bool:
+        """Whether Clear To Send is set."""
+        return self._modem(_CTS)
+
+    @property
+    def dsr(self) -> bool:
+        """Whether Data Set Ready is set."""
+        return self._modem(_DSR)
+
+    @property
+    def ri(self) -> bool:
+        """Whether Ring Indicator is set."""
+        return self._modem(_RI)
+
+    @property
+    def cd(self) -> bool:
+        """Whether Carrier Detect is set."""
+        return self._modem(_CD)
 
     @property
     def in_waiting(self) -> int:
@@ -224,6 +260,8 @@ class Rfc2217Port(serial.SerialBase):
             (self._told_baud,) = struct.unpack_from("!I", body, 2)
         elif len(body) > 2 and body[:2] == bytes((_COM_PORT, _SIGNATURE + _ANSWER)):
             self.signature = body[2 : 2 + _LONGEST_SIGNATURE].decode("ascii", "replace")
+        elif len(body) > 2 and body[:2] == bytes((_COM_PORT, _NOTIFY_MODEMSTATE + _ANSWER)):
+            self._modem_state = body[2]
 
 
 def _command_length(data: bytes) -> int | None:

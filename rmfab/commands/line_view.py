@@ -207,11 +207,17 @@ def _plain(colour: str | None) -> str | None:
 
 def speak(message: Message, speech: Speech = _ENGLISH) -> None:
     """Print a message on stderr, with its slot."""
-    text = f"{message.slot}: {_quoted(speech.said(message.text))}"
+    text = _with_slot(message, speech)
     if message.level == "warning":
         terminal.warn(text)
     else:
         terminal.say(text)
+
+
+def _with_slot(message: Message, speech: Speech) -> str:
+    """Return the text of *message* with its slot, unless it is about the whole line."""
+    text = _quoted(speech.said(message.text))
+    return f"{_quoted(message.slot)}: {text}" if message.slot else text
 
 
 class LiveView:
@@ -251,7 +257,7 @@ class LiveView:
             case UnitEnded():
                 self._print(event)
             case Message():
-                said = f"rmfab: {_quoted(event.slot)}: {_quoted(self._speech.said(event.text))}"
+                said = f"rmfab: {_with_slot(event, self._speech)}"
                 self._console.print(fold(said, self._console.width), soft_wrap=True)
 
     def _print(self, ended: UnitEnded) -> None:

@@ -16,7 +16,7 @@ from rmfab.errors import one_line
 from rmfab.language.durations import clock
 from rmfab.language.speech import Language, Speech, speech_in
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import LineEvent, SlotWaiting, StepProgress, StepStarted, UnitEnded
+from rmfab.line.events import LineEvent, SlotService, SlotWaiting, StepProgress, StepStarted, UnitEnded
 from rmfab.screen.tally import FirstPass
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
@@ -88,6 +88,9 @@ class LiveTable:
             case UnitEnded():
                 self._rows[event.slot] = SlotRow(event.slot, name, outcome=event.outcome)
                 self._verdicts[event.outcome] += 1
+            case SlotService():
+                found = "" if event.reason is None else f"{'locked' if event.locked else 'disabled'}: {event.reason}"
+                self._rows[event.slot] = SlotRow(event.slot, found)
             case SlotWaiting():
                 found = event.text.removeprefix("waiting").removeprefix(": ")  # the row says by itself that it waits
                 self._rows[event.slot] = SlotRow(event.slot, found)

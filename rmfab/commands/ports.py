@@ -33,7 +33,8 @@ def command() -> None:
     slots = [place for place in places if place.slot is not None]
     for place in slots:
         about = f": {_about(place.usb)}" if place.usb else ""
-        terminal.verbatim(f"# slot {place.slot}  {place.port}  {_PRESENT[place.present]}{about}")
+        out = f"; {place.out}" if place.out else ""
+        terminal.verbatim(f"# slot {place.slot}  {place.port}  {_PRESENT[place.present]}{about}{out}")
     if slots and len(slots) < len(places):
         terminal.data("")
     _show_new(places)

@@ -101,18 +101,18 @@ def _told_once(events: Generator[LineEvent, None, None]) -> Generator[LineEvent,
     from rmfab.errors import BatchUsedUp, InputError, StationError
     from rmfab.line.events import UnitEnded
 
-    errors: list[Exception | None] = []
+    shown: list[UnitEnded] = []
     try:
         for event in events:
-            if isinstance(event, UnitEnded):
-                errors.append(event.error)
+            if isinstance(event, UnitEnded) and event.error is not None:
+                shown.append(event)
             yield event
     except (StationError, InputError) as error:
-        if error not in errors or isinstance(error, BatchUsedUp):
+        unit = next((one for one in shown if one.error is error), None)
+        if unit is None or isinstance(error, BatchUsedUp):
             raise
         kind = StationError if isinstance(error, StationError) else InputError
-        count = sum(one is not None for one in errors)
-        raise kind(f"{count} of {len(errors)} units ended with an error, as shown above", cause=error.cause) from error
+        raise kind(f"slot {unit.slot} ended with an error, as shown above", cause=error.cause) from error
     finally:
         events.close()
 

@@ -10,6 +10,7 @@ from rmfab.errors import InputError, StationError, UnitFault, one_line
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.qr import parse_payload, same_payload
 from rmfab.line.ending import Marginal
+from rmfab.product.console_pattern import ConsolePatterns
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
 from rmfab.secret import Secret, redact
@@ -50,6 +51,19 @@ def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
     if log.failed_starts:
         told["failed_starts"] = [failed.cause for failed in log.failed_starts]
     return told | ({"warnings": sorted(log.warnings)} if log.warnings else {})
+
+
+def judge_patterns(log: BootLog, patterns: ConsolePatterns) -> dict[str, object]:
+    """Return the names of the product's *patterns* that the console has printed; raise UnitFault if one is missing."""
+    judge_alive(log)
+    if log.missing:
+        names = ", ".join(pattern.name for pattern in log.missing)
+        raise UnitFault(
+            f"the console did not print what [verify] console_must names: {names}",
+            hint="check the console log; a longer [verify] boot_timeout may help",
+            cause="console-missing",
+        )
+    return {"console_must": [pattern.name for pattern in patterns.must]} if patterns.must else {}
 
 
 def _same_app(log: BootLog, release: Release) -> None:
@@ -132,7 +146,15 @@ def judge_marginal(log: BootLog) -> Marginal | None:
 
 
 def judge_alive(log: BootLog) -> None:
-    """Raise UnitFault if anything in *log* means that the firmware died or restarted, however long after its start."""
+    """Raise UnitFault if anything in *log* means that the firmware died or restarted, however long after its start.
+
+    The product may forbid more.
+    """
+    if log.forbidden is not None:
+        raise UnitFault(
+            f"the console printed what [verify] console_must_not forbids: {log.forbidden.name}",
+            cause="console-forbidden",
+        )
     if log.symptom is not None and log.symptom.cause not in FACTORY_CAUSES:
         raise UnitFault(log.symptom.reason, cause=log.symptom.cause)
 

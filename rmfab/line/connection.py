@@ -5,23 +5,27 @@ It restarts the board, brings it into its loader, and keeps the text of every co
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from rmfab.board.bootlog import BootLog
 from rmfab.board.esp.facts import BoardFacts
-from rmfab.board.esp.loader import Loader, SlotLink
+from rmfab.board.esp.loader import SLOWER, Loader, SlotLink
 from rmfab.board.native_usb import returned, usb_number
-from rmfab.board.port import SerialPort, guarded, swapped
+from rmfab.board.port import SerialPort, gone, guarded, open_port, swapped
 from rmfab.board.rate_book import RateBook
 from rmfab.board.restart import Auto, Unwired, restart_into_run
 from rmfab.board.unit_console import UnitConsole
-from rmfab.errors import StationError
+from rmfab.errors import PortError, StationError
 from rmfab.ledger.host import state_folder
 
 RATES_FILE = "rates.json"
 _HEAR_OUT_SECONDS = 0.05
+_RETURN_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 
 
 def rate_book() -> RateBook | None:
@@ -102,6 +106,34 @@ class BoardConnection:
             raise swapped(self.address)
         self._facts = facts
         return loader, facts
+
+    def recover(self) -> None:
+        """Be ready for another attempt: open a port again that went away. Raise PortError if it stays away."""
+        self._loader = self._log = None
+        try:
+            guarded(self.address, lambda: self._port.in_waiting)
+        except PortError:
+            self._port.close()
+        else:
+            return
+        deadline = time.monotonic() + _RETURN_SECONDS
+        while True:
+            self._keep_going()
+            try:
+                self._port = open_port(self.address, self._keep_going)
+            except PortError as error:
+                if time.monotonic() >= deadline:
+                    raise gone(self.address, OSError("it did not come back")) from error
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
+    def slow_down(self) -> int | None:
+        """Use the next slower rate in the stub from now on, and return it; None if there is none."""
+        slower = next((baud for baud in SLOWER if baud < self._link.baud), None)
+        if slower is not None:
+            self._link = replace(self._link, baud=slower)
+        return slower
 
     def restart(self) -> None:
         """Leave the loader and restart into the firmware, unless the slot is restarted by hand."""

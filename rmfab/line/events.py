@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from rmfab.errors import RmfabError
 from rmfab.ledger.events import Outcome
@@ -19,7 +19,7 @@ from rmfab.ledger.standing import Standing
 
 @unique
 class Step(StrEnum):
-    """The steps of the line, in order."""
+    """The steps of the line, in order. `Step.named` also returns those that product.toml names, after one of these."""
 
     DETECT = "detect"
     CLAIM = "claim"
@@ -34,6 +34,24 @@ class Step(StrEnum):
     RESET = "reset"
     RECHECK = "recheck"
     LABEL = "label"
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return the step *name*: one of rmfab's, or a product's own, of which there is one object per name."""
+        known: Any = cls._value2member_map_.get(name) or _OWN.get(name)
+        if known is None:
+            known = str.__new__(cls, name)
+            known._name_, known._value_ = name, name
+            known = _OWN.setdefault(name, known)
+        return cast("Self", known)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a product's own step."""
+        return self._value_ in _OWN
+
+
+_OWN: dict[str, Step] = {}
 
 
 @unique
@@ -156,6 +174,17 @@ class SlotWaiting(LineEvent):
 
 
 @dataclass(frozen=True)
+class SlotService(LineEvent):
+    """The slot went out of service because of *reason*, and starts no board; None: it is in service again.
+
+    *locked*: a supervisor has to unlock it.
+    """
+
+    reason: str | None
+    locked: bool = False
+
+
+@dataclass(frozen=True)
 class SlotHeld(LineEvent):
     """The slot has its next board, which waits for the operator. For people only; not part of `--json`."""
 
@@ -172,7 +201,7 @@ def to_json(event: LineEvent) -> dict[str, Any] | None:
     base: dict[str, Any] = {
         "ts": event.ts,
         "station": event.station,
-        "slot": event.slot,
+        "slot": event.slot or None,  # a message may be about the whole line
         "serial": event.serial,
         "mac": event.mac,
     }
@@ -201,38 +230,84 @@ def to_json(event: LineEvent) -> dict[str, Any] | None:
             }
         case Message():
             return {"event": "log", **base, "level": event.level, "text": event.text}
+        case SlotService():
+            state = "in service" if event.reason is None else "locked" if event.locked else "disabled"
+            return {"event": "slot", **base, "state": state, "reason": event.reason}
         case Stopped():
             return {**event.error.event(), **base}
     return None
 
 
-@dataclass
 class Summary:
-    """Counts of units by verdict. Every `UnitEnded` counts, also that of an aborted unit. *seen*: finished units that
-    came back, and were left as they are. *labels* counts what is known of the labels of all units that came to it."""
+    """Counts of units by their last verdicts; a unit that came again counts once.
 
-    passed: int = 0
-    failed: int = 0
-    errors: int = 0
-    aborted: int = 0
-    seen: int = 0
-    labels: Counter[LabelState] = field(default_factory=Counter)
+    A board that was not recognized counts as long as its slot had no other. *seen*: finished units that came back, and
+    were left as they are. *labels* counts what is known of the labels of all units that came to it.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], UnitEnded] = {}
 
     def count(self, ended: UnitEnded) -> None:
         """Add one verdict."""
-        if ended.label is not None:
-            self.labels[ended.label] += 1
-        match ended.outcome:
-            case Outcome.PASS | Outcome.MARGINAL:
-                self.passed += 1
-            case Outcome.FAIL:
-                self.failed += 1
-            case Outcome.ABORTED:
-                self.aborted += 1
-            case Outcome.SEEN:
-                self.seen += 1
-            case _:
-                self.errors += 1
+        self._last.pop(("slot", ended.slot), None)
+        name = ended.mac or ended.serial
+        unit = ("slot", ended.slot) if name is None else ("unit", name)
+        if unit not in self._last or ended.outcome is not Outcome.SEEN:
+            self._last[unit] = ended
+
+    @property
+    def units(self) -> int:
+        """How many units there were."""
+        return len(self._last)
+
+    @property
+    def failures(self) -> tuple[UnitEnded, ...]:
+        """The last verdicts of the units that failed."""
+        return tuple(one for one in self._last.values() if one.outcome is Outcome.FAIL)
+
+    @property
+    def unlabelled(self) -> tuple[UnitEnded, ...]:
+        """The last verdicts of the units that passed and lack their labels."""
+        return tuple(one for one in self._last.values() if one.lacks_label)
+
+    @property
+    def passed(self) -> int:
+        """How many units passed."""
+        return self._number(Outcome.PASS, Outcome.MARGINAL)
+
+    @property
+    def failed(self) -> int:
+        """How many units failed."""
+        return self._number(Outcome.FAIL)
+
+    @property
+    def errors(self) -> int:
+        """How many units have no verdict because of the station."""
+        return self._number(Outcome.ERROR)
+
+    @property
+    def aborted(self) -> int:
+        """How many units the operator stopped."""
+        return self._number(Outcome.ABORTED)
+
+    @property
+    def seen(self) -> int:
+        """How many finished units came back."""
+        return self._number(Outcome.SEEN)
+
+    @property
+    def labels(self) -> Counter[LabelState]:
+        """What is known of the labels."""
+        return Counter(one.label for one in self._last.values() if one.label is not None)
+
+    def __str__(self) -> str:
+        counts = (("passed", self.passed), ("failed", self.failed), ("without a verdict", self.errors + self.aborted))
+        said = ", ".join(f"{count} {word}" for word, count in counts if count) or "none finished"
+        return f"{self.units} {'unit' if self.units == 1 else 'units'}: {said}"
+
+    def _number(self, *outcomes: Outcome) -> int:
+        return sum(one.outcome in outcomes for one in self._last.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return the last line of `--json`."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from rmfab.board.restart import Unwired
-from rmfab.errors import BatchUsedUp, BoardConflict, InputError, IntegrityError, PortError, RmfabError
+from rmfab.errors import BatchUsedUp, BoardConflict, InputError, IntegrityError, PortError, RmfabError, StationError
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.ledger.sql.outage import Watcher
 from rmfab.line.ending import Aborted
@@ -20,6 +20,7 @@ from rmfab.line.events import (
     Message,
     Origin,
     SlotHeld,
+    SlotService,
     SlotWaiting,
     Step,
     StepEnded,
@@ -28,7 +29,9 @@ from rmfab.line.events import (
     identities_text,
 )
 from rmfab.line.job import Job
-from rmfab.line.probe import probe
+from rmfab.line.slot_book import OutOfService
+from rmfab.line.slot_judge import SeenBoard
+from rmfab.line.slot_watch import SlotWatch
 from rmfab.line.starts import Starts
 from rmfab.line.station import Slot
 from rmfab.line.worker import Worker
@@ -58,7 +61,15 @@ class Floor:
         self._warn_lock = threading.Lock()
         self._end_lock = threading.Lock()
         self._at_work = 0
+        self._gave_last = False
+        self._closed: dict[str, OutOfService | None] = {}
         self.stopped_by: RmfabError | None = None
+        self.used_up = False
+
+    @property
+    def closed(self) -> dict[str, OutOfService]:
+        """The slots that are out of service, and why, as they were last seen."""
+        return {name: why for name, why in self._closed.items() if why is not None}
 
     @property
     def job(self) -> Job:
@@ -135,6 +146,8 @@ class Floor:
         board: str | None = None
         ended: UnitEnded | None = None
         while not self._loop or (board := self._next_board(slot, board, ended)):
+            if not self._loop and self._is_closed(slot):
+                return
             try:
                 self._job.vouched()
             except RmfabError as error:  # a key was revoked or expired since the run started
@@ -146,12 +159,52 @@ class Floor:
             stop = self.starts.began(slot.name, self._stop)
             ended = Worker(self._job, slot, self._tell, stop).run()
             self.starts.ended(slot.name, ended.outcome)
+            self._count(slot, ended)
             with self._end_lock:
                 self._at_work -= 1
+                self._end_if_used_up()
             if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
                 self._say_why(slot, ended.error, first=self._end(ended.error))
             if not self._loop:
                 return
+
+    def _end_if_used_up(self) -> None:
+        """End a loop whose batch has given its last identity, as soon as no board is under work."""
+        if not (self._loop and self._gave_last) or self._at_work or self.stopped_by is not None:
+            return
+        job = self._job
+        try:
+            self.used_up = job.ledger.free(job.product.name, job.batch, ts=timestamp(job.now())) == 0
+        except RmfabError:  # the next step that uses the ledger reports its error
+            return
+        if self.used_up:
+            self._drain.set()
+
+    def _is_closed(self, slot: Slot) -> bool:
+        """Return whether *slot* is out of service; say so when that changes."""
+        book = self._job.slots
+        why = None if book is None else book.out_of_service(slot)
+        if why == self._closed.get(slot.name):
+            return why is not None
+        self._closed[slot.name] = why
+        reason, locked = (None, False) if why is None else (why.reason, why.locked)
+        self._tell(SlotService(*self._origin(slot), reason, locked))
+        if why is None:
+            self._say(slot, "in service again")
+        else:
+            self._say(slot, f"{why.word}: {why.reason}; this slot starts no board", "warning")
+        return why is not None
+
+    def _count(self, slot: Slot, ended: UnitEnded) -> None:
+        """Count the verdict for the slot, which may lock it."""
+        book = self._job.slots
+        if book is None or ended.mac is None or ended.outcome in (Outcome.ABORTED, Outcome.SEEN):
+            return
+        try:
+            book.count(slot, SeenBoard(ended.mac, ended.outcome, ended.cause))
+        except (InputError, StationError) as error:
+            self._say(slot, f"cannot count this board for its slot: {error}", "warning")
+        self._is_closed(slot)
 
     def _end(self, error: RmfabError) -> bool:
         """Start no more boards on any slot, because of *error*. Return whether it is the first one to end the run."""
@@ -193,6 +246,8 @@ class Floor:
             return
         few = max(10, 2 * len(self._slots))
         level = 0 if free == 0 else 1 if free <= few else 2
+        if not claimed.measurements.get("again"):
+            self._gave_last = free == 0
         with self._warn_lock:
             if level == 2 or (self._warned_at is not None and self._warned_at <= level):
                 return
@@ -210,18 +265,29 @@ class Floor:
         """
         if self._drain.is_set():
             return None
-        self._say(slot, _request(ended))
+        if not self._is_closed(slot):
+            self._say(slot, _request(ended))
+        watch = SlotWatch(slot, last, self._job.console_baud, self._keep_going)
+        try:
+            return self._watched(slot, last, watch)
+        except Aborted:
+            return None
+        finally:
+            watch.close()
+
+    def _watched(self, slot: Slot, last: str | None, watch: SlotWatch) -> str | None:
         away = last is None
         told: str | None = None
         shown: str | None = None
         while not self._drain.wait(_POLL_SECONDS):
-            try:
-                seen = probe(slot, self._keep_going)
-            except Aborted:
-                return None
+            if self._is_closed(slot):
+                watch.close()
+                continue
+            seen = watch.look()
             if seen.board is None:
-                away = True
-                self.starts.emptied(slot.name)
+                if seen.trouble is None:
+                    away = True
+                    self.starts.emptied(slot.name)
                 if seen.waiting != shown:
                     shown = seen.waiting
                     self._tell(SlotWaiting(*self._origin(slot), shown))

@@ -19,6 +19,7 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.events import Step
 from rmfab.line.ledger_opening import LedgerOpening
+from rmfab.line.own_work import OwnWork
 from rmfab.line.proofs import Proofs, console_baud, proofs_of
 from rmfab.line.radio.air import Air
 from rmfab.line.station import Slot
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rmfab.line.label_work import LabelWork
     from rmfab.line.line_ledger import LineLedger
     from rmfab.line.line_witness import LineWitness
+    from rmfab.line.slot_book import SlotBook
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
@@ -108,6 +110,9 @@ class UpdatePlan:
     sent: Callable[[], int]
 
 
+_NO_WORK = OwnWork()
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of the line.
@@ -118,9 +123,9 @@ class Job:
     that the slots share, *witness* the station's client at the broker of the units, if the product needs one. *batch*
     and *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the
     firmware's console does the factory reset. *update* is what units load over the air, *codes* the desk for scanned
-    codes, *labels* what the step `label` works with. *replaces*: the identity that the one board has, and is to lose.
-    *find_release* returns a release by its digest, None if it is not on this host. *more* is how to get more identities
-    here.
+    codes, *labels* what the step `label` works with, *slots* the book of this host's slots, *own* what the product's
+    own steps work with. *replaces*: the identity that the one board has, and is to lose. *find_release* returns a
+    release by its digest, None if it is not on this host. *more* is how to get more identities here.
     """
 
     product: Product
@@ -144,6 +149,8 @@ class Job:
     root: Path | None = None
     codes: CodeDesk | None = None
     labels: LabelWork | None = None
+    slots: SlotBook | None = None
+    own: OwnWork = _NO_WORK
     find_release: Callable[[str], Release | None] = lambda _: None
     more: str | None = None
 

@@ -33,26 +33,33 @@ _NEXT_START_SECONDS = 3.0
 
 
 def listen(
-    visit: Visit, complete: Callable[[BootLog], bool], settle: float, *, from_restart: bool = False
+    visit: Visit,
+    complete: Callable[[BootLog], bool],
+    settle: float,
+    *,
+    from_restart: bool = False,
+    awaits: bool = False,
 ) -> tuple[UnitConsole, BootLog]:
     """Read the console until the log is *complete* or the boot has failed, and then for *settle* more seconds.
 
     What is read from the console afterwards is added to the log: see `judge_meanwhile`. If the firmware has no log, do
     not wait for it.
 
-    *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run.
+    *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run. *awaits*:
+    wait for what [verify] console_must names, too.
     """
     console = visit.board.open_console()
     claims = visit.job.product.identity.credentials is Credentials.CLOUD_CLAIM
-    log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
     policy, proofs = visit.job.product.verify, visit.proofs
-    waits = proofs.log.tried or (from_restart and proofs.listens)
+    expected = frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset[str]()
+    log = BootLog(expected, policy.patterns, awaits=awaits and proofs.listens)
+    waits = proofs.log.tried or (from_restart and proofs.listens) or bool(log.missing)
     for line in _boot_lines(console, log, policy.boot_timeout if waits else 0.0):
         if from_restart and not is_start(line):
             continue
         from_restart = False
         log.feed(line)
-        if log.failed or complete(log) or not proofs.log.tried:
+        if log.failed or (not log.missing and (complete(log) or not proofs.log.tried)):
             break
     if proofs.log.required or log.app_started or complete(log):
         log.complete()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rmfab.board.esp.loader import Loader
-from rmfab.board.port import SerialPort, open_port
+from rmfab.board.port import ROM_BAUD, SerialPort, open_port
+from rmfab.board.restart import Unwired
 from rmfab.errors import RmfabError
+from rmfab.line.connection import BoardConnection
 from rmfab.line.station import Slot
 
 
@@ -44,25 +45,39 @@ class Probe:
         return "there is no such port yet; if it does not come with a board, see `rmfab ports`"
 
 
-def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
-    """Find out which board is on *slot*, and leave it in its loader. *keep_going* raises to give up."""
+def probe(slot: Slot, keep_going: Callable[[], None], finished: str | None = None) -> Probe:
+    """Find out which board is on *slot*. *keep_going* raises to give up.
+
+    Leave the board in its loader, for its first step; but let it run if it is the *finished* one, or may be.
+    """
     port: SerialPort | None = None
+    board: BoardConnection | None = None
     try:
         port = open_port(slot.link.address, keep_going)
-        facts = Loader(port, slot.link, keep_going).connect()
+        board = BoardConnection(slot.link, port, keep_going, ROM_BAUD)
+        _, facts = board.into_loader()
+        if finished is not None and facts.mac in (finished, None) and not isinstance(slot.link.restart, Unwired):
+            board.restart()
         return Probe(facts.mac or facts.chip_name, closed=facts.mac is None)
     except RmfabError as error:
-        absent = error.cause == "port-absent"
-        return Probe(
-            trouble=error if error.cause in _LASTING else None,
-            silent=error.cause if error.cause in _SILENT else None,
-            absent=absent,
-            unreachable=error if absent and "://" in slot.link.address else None,  # no board brings a server with it
-        )
+        return not_seen(slot, error)
     finally:
-        if port is not None:
+        if board is not None:
+            board.close()
+        elif port is not None:
             port.close()
 
 
+def not_seen(slot: Slot, error: RmfabError) -> Probe:
+    """Return what *error*, of a look at *slot*, says of it."""
+    absent = error.cause == "port-absent"
+    return Probe(
+        trouble=error if error.cause in _LASTING else None,
+        silent=error.cause if error.cause in _SILENT else None,
+        absent=absent,
+        unreachable=error if absent and "://" in slot.link.address else None,  # no board brings a server with it
+    )
+
+
 _SILENT = ("no-answer", "boot-mode", "loader-failed")
-_LASTING = ("port-busy", "port-denied", "port-failed", "fixture", "esptool-version")
+_LASTING = ("port-busy", "port-denied", "port-failed", "fixture", "esptool-version", "no-modem-lines")

@@ -13,6 +13,11 @@ port = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"
 baud = "auto"                       # what bridge and cable carry; or a number, which falls if they do not carry it
 restart = "auto"                    # "auto", "none", or a fixture's command with {mode}: download or run
 unit = "http://10.0.0.7"            # where the running unit serves provisioning; default: found by radio
+presence = "cts"                    # how --loop sees that a finished board is taken out: "usb" (the port goes with
+                                    # it), a modem line ("cts", "dsr", "dcd", "ri"; "!cts" is low with a board), a
+                                    # fixture's command (exit code 0: a board is there, 1: none), or "probe"; default:
+                                    # "usb" for a chip's own USB, else "probe", which restarts a silent board at times
+enabled = false                     # out of service; while the line runs, use `rmfab slot disable`
 
 [provisioning]                      # how this host reaches unprovisioned units
 adapter = "hci1"                    # BLE; default: the host's first adapter
@@ -27,6 +32,9 @@ ca = "broker-ca.crt"                # CA of the broker's certificate; default: t
 witness_cert = "witness.crt"        # a client that may see everything; default: none
 witness_key = "witness.key"
 
+[step.relay]                        # what runs the step that product.toml names ([[step]] name = "relay"); no shell;
+command = ["/opt/relay/test", "--slot", "{slot}", "{serial}"]   # also {mac}, {port}, {log}: docs/maker.md
+
 [printer]                           # the label printer; all keys: rmfab/label/printers/configuration.py
 address = "zpl+tcp://10.0.0.9:9100"
 """
@@ -36,19 +44,21 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import ROM_BAUD, plugged_in
+from rmfab.board.presence import LINES, ByCommand, ByModemLine, ByProbe, ByUsb, Presence
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
 from rmfab.label.printers.configuration import PrinterConfig, read_printer
 from rmfab.ledger.sql.server_address import ServerAddress, is_url
 from rmfab.line.shifts import PER_DAY, Shifts, shifts_in
+from rmfab.line.step_program import PLACEHOLDERS, StepCommand
 from rmfab.product.product_file import bad_host
 from rmfab.product.toml_reader import Table, Walker, load_toml
 
@@ -58,6 +68,7 @@ LEAST_BAUD, MOST_BAUD = 9600, 4_000_000
 NMCLI, JOINED = "nmcli", "joined"
 LARGEST_LEASE = 100_000
 _CLOSE = 0.5  # of difflib's ratio: slots have names of two letters, and one of them may be the mistake
+_WORD = re.compile(r"\{(\w+)\}")
 _COM_PORT = re.compile(r"COM[0-9]{1,3}", re.IGNORECASE)
 _URL = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+)(?::[0-9]{1,5})?/?")
 
@@ -67,11 +78,15 @@ class Slot:
     """One position of a station: its name for people, and the link to its board.
 
     *unit* is the URL at which its running unit serves provisioning, None if the station finds the unit by radio.
+    *presence*: how a finished board is seen to be taken out, None for what suits the port. *enabled*: whether
+    station.toml has it in service.
     """
 
     name: str
     link: SlotLink
     unit: str | None = None
+    presence: Presence | None = None
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ class Station:
 
     *lease*: how many identities it has in a lease, for when the ledger's server is away. *broker*: where it reaches the
     broker of the units, None if the file does not have a table `[cloud]`. *printer*: its label printer, None without
-    one. *shifts*: when they start.
+    one. *shifts*: when they start. *commands*: what runs a product's own steps, by their names.
     """
 
     name: str
@@ -120,6 +135,7 @@ class Station:
     broker: StationBroker | None = None
     printer: PrinterConfig | None = None
     shifts: Shifts = PER_DAY
+    commands: Mapping[str, StepCommand] = field(default_factory=dict)
 
 
 def host_station() -> Station:
@@ -141,12 +157,33 @@ def load_station(path: Path) -> Station:
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
     broker = _broker(walker.table("cloud"), path.resolve().parent) if "cloud" in data else None
     printer = read_printer(walker.table("printer")) if "printer" in data else None
+    commands = _commands(walker.table("step"), path.resolve().parent)
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
     for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
         for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
-    return Station(name, slots, radio, ledger, lease, broker, printer, shifts)
+    return Station(name, slots, radio, ledger, lease, broker, printer, shifts, commands)
+
+
+def _commands(table: Table, root: Path) -> dict[str, StepCommand]:
+    commands = {}
+    for name in table.everything():
+        step = table.table(name)
+        words = step.strings("command")
+        step.finish()
+        odd = [found for word in words for found in _WORD.findall(word) if found not in PLACEHOLDERS]
+        if not words or not words[0]:
+            table.complain(name, "the step has no command", 'command = ["program", "{serial}"]')
+        elif odd:
+            known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
+            table.complain(f"{name} command", f"{{{odd[0]:.40}}} is not known", f"the placeholders are {known}")
+        elif _WORD.search(words[0]):
+            table.complain(f"{name} command", "the program itself cannot depend on the unit", "write its whole path")
+        else:
+            program = words[0] if "/" not in words[0] else str(root / words[0])
+            commands[name] = StepCommand((program, *words[1:]), root)
+    return commands
 
 
 def _ledger(table: Table, root: Path) -> Path | str | None:
@@ -166,8 +203,30 @@ def _slot(table: Table) -> Slot:
     baud = _baud(table)
     restart = _restart(table)
     unit = table.text("unit", "", check=_bad_url)
+    presence = _presence(table, address)
+    enabled = table.boolean("enabled", True)
     table.finish()
-    return Slot(name, SlotLink(address, baud, restart), unit or None)
+    return Slot(name, SlotLink(address, baud, restart), unit or None, presence, enabled)
+
+
+def _presence(table: Table, address: str) -> Presence | None:
+    value = table.raw("presence")
+    ways = 'use "usb", "probe", ' + ", ".join(f'"{line}"' for line in LINES) + ', or ["program", …]'
+    match value:
+        case None | "auto":
+            return None
+        case "probe":
+            return ByProbe()
+        case "usb":
+            if "://" in address:
+                table.complain("presence", "a port on the network does not come and go with its board", ways)
+            return ByUsb()
+        case str() if value.removeprefix("!") in LINES:
+            return ByModemLine(value.removeprefix("!"), low=value.startswith("!"))
+        case [str(), *_] if all(isinstance(word, str) for word in value):
+            return ByCommand(tuple(value))
+    table.complain("presence", f"{value!r:.80} is not a way to see a board", ways)
+    return None
 
 
 def _baud(table: Table) -> int | None:
@@ -253,6 +312,14 @@ def slots_for(
     if baud is not None:
         chosen = [replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen]
     return _with_units(chosen, units) if units else tuple(chosen)
+
+
+def slot_named(name: str, station: Station) -> Slot:
+    """Return the slot *name* of *station*. Raise InputError with the slots that it may mean if there is none."""
+    slot = next((slot for slot in station.slots if name in (slot.name, slot.link.address)), None)
+    if slot is None:
+        raise _no_slot(name, station)
+    return slot
 
 
 def refuse_same_port(slots: Iterable[Slot]) -> None:

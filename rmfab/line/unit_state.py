@@ -21,11 +21,12 @@ def _reached_by(steps: tuple[Step, ...], step: Step) -> State | None:
     """Return the state of a unit that passed *step*: verified by the last of the requested proofs.
 
     A unit that keeps a release which the line did not flash is not verified: those were proofs of the one before. A
-    factory reset after the proofs is one of them: a unit that is not reset is not finished.
+    factory reset after the proofs is one of them: a unit that is not reset is not finished. So are a product's own
+    steps.
     """
     if step is Step.READBACK:
         return State.FLASHED
     if Step.IDENTIFY not in steps or (Step.UPDATE in steps and Step.BACK not in steps):
         return None
-    proofs = [one for one in steps if one in _PROOFS]
+    proofs = [one for one in steps if one in _PROOFS or one.own]
     return State.VERIFIED if step is proofs[-1] else None

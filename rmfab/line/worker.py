@@ -18,6 +18,7 @@ from rmfab.line.events import LabelState, LineEvent, Message, Origin, Step, Step
 from rmfab.line.job import Job
 from rmfab.line.listening import judge_meanwhile
 from rmfab.line.recorder import Recorder
+from rmfab.line.retries import Again, Tries, start_of
 from rmfab.line.stages import AsNew, Identified, OnSlot, Running, Stage
 from rmfab.line.starts import StopSignal
 from rmfab.line.station import Slot
@@ -43,6 +44,9 @@ class Worker:
         self._started = time.monotonic()
         self._limit: tuple[Step, float, float] | None = None  # the step, its limit, and when that is reached
         self._leaving = False
+        self._tries = Tries(job.steps, whole=job.product.verify.retry)
+        self._stages: dict[int, Stage] = {}  # where the attempts at a group of steps start, by the index of its first
+        self._recovers = False
 
     def run(self) -> UnitEnded:
         """Run the steps until one does not pass, and report the verdict."""
@@ -84,6 +88,7 @@ class Worker:
         self._limit = None if seconds is None else (step, seconds, time.monotonic() + seconds)
         try:
             visit.keep_going()
+            self._recover(visit, step)
             return self._watched(visit, step)
         except RmfabError as error:
             if self._stop.is_set() and not isinstance(error, IntegrityError):
@@ -92,13 +97,28 @@ class Worker:
         finally:
             self._limit = None
 
+    def _recover(self, visit: Visit, step: Step) -> None:
+        """Before a further attempt, open the port again, and check that it is still the same board."""
+        if not self._recovers:
+            return
+        visit.board.recover()
+        if step is not Step.DETECT and visit.board.mac is not None and not self._job.built.closes_download_mode:
+            visit.board.into_loader()
+        self._recovers = False
+
     def _now(self) -> str:
         return timestamp(self._job.now())
 
     def _run_steps(self, visit: Visit) -> Ending:
-        for step in self._job.steps:
-            ending = self._step(visit, step)
-            if not ending.good:
+        steps, index = self._job.steps, 0
+        while index < len(steps):
+            self._stages.setdefault(start_of(steps, index), self._stage)
+            ending, again = self._step(visit, steps[index], index)
+            if again is not None:
+                index, self._stage, self._recovers = again.start, self._stages[again.start], True
+            elif ending.good:
+                index += 1
+            else:
                 return self._verdict(ending)
         return Ending(Outcome.PASS)
 
@@ -111,8 +131,11 @@ class Worker:
             return ending
         return Ending(Outcome.PASS, ending.cause, f"label missing: {ending.reason}")
 
-    def _step(self, visit: Visit, step: Step, *, in_order: bool = True) -> Ending:
-        """Run and record *step*; one that is not *in_order* proves nothing, and so does not change the unit's state."""
+    def _step(self, visit: Visit, step: Step, index: int | None = None) -> tuple[Ending, Again | None]:
+        """Run and record *step*, the one at *index* of the job's; return how it ended, and the attempt that follows.
+
+        One without an *index* proves nothing, and so does not change the unit's state, as one that is tried again.
+        """
         self._tell(StepStarted(*visit.origin(), step))
         visit.began = time.monotonic()
         visit.measured = {}
@@ -123,9 +146,42 @@ class Worker:
         else:
             self._stage = passed.stage
             ending = ending_of(passed)
-        ending = _redacted(visit, ending)
-        state = self._next_state(visit, step, ending) if in_order else None
-        return self._record(visit, step, ending, state)
+        ending = _redacted(visit, self._blamed(visit, ending))
+        if index is None:
+            return self._record(visit, step, ending, None), None
+        ending = self._tries.judged(index, ending)
+        ending, again = self._again(visit, index, ending)
+        state = None if again else self._next_state(visit, step, ending)
+        return self._record(visit, step, ending, state), again
+
+    def _blamed(self, visit: Visit, ending: Ending) -> Ending:
+        """Return *ending*, as the slot's fault if its boards before ended in the same way."""
+        book, mac = self._job.slots, visit.board.mac
+        if ending.outcome is not Outcome.FAIL or book is None or mac is None:
+            return ending
+        try:
+            if not book.is_slots_fault(visit.slot, mac, ending.cause):
+                return ending
+        except RmfabError:  # said when the board is counted
+            return ending
+        fault = StationError(
+            f"{ending.reason}; other boards of this slot had the same",
+            where=visit.slot.name,
+            hint="check the power supply, the hub and the cable of the slot",
+            cause="slot-fault",
+        )
+        return replace(judge_error(fault), measurements=ending.measurements)
+
+    def _again(self, visit: Visit, index: int, ending: Ending) -> tuple[Ending, Again | None]:
+        """Return *ending* with how the step is tried again, and that attempt; None if it is not."""
+        again = None if visit.board.unwired or visit.holds_network else self._tries.after(index, ending)
+        baud = visit.board.slow_down() if again and again.slower else None
+        if again is None or (again.slower and baud is None):
+            return ending, None
+        self._tries.start(again, index, ending)
+        how = "as it was" if baud is None else f"at {baud} baud"
+        visit.say(f"{self._job.steps[index]}: {ending.reason}; trying it again {how}")
+        return replace(ending, measurements={**ending.measurements, "retry": how}), again
 
     def _watched(self, visit: Visit, step: Step) -> Passed[Stage]:
         """Run *step*. If the unit died or restarted meanwhile, the step fails, and that is the reason."""
@@ -166,7 +222,7 @@ class Worker:
         """Reset a unit that was given the factory network but did not reach its reset; the record says so."""
         if not visit.holds_network:
             return
-        ending = self._step(visit, Step.RESET, in_order=False)
+        ending, _ = self._step(visit, Step.RESET)
         _raise_bug(ending)
         if visit.holds_network:
             visit.warn(f"the unit still holds the factory network ({ending.reason}); use `rmfab reset` to remove it")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError, StationError, UnitsFailed
 from rmfab.files import writer_in
-from rmfab.ledger.events import Outcome
+from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.code_desk import CodeDesk
-from rmfab.line.events import LineEvent, Summary, UnitEnded
+from rmfab.line.events import LineEvent, Message, Summary, UnitEnded
 from rmfab.line.floor import Floor
+from rmfab.line.slot_book import OutOfService
 from rmfab.line.station import Slot
 from rmfab.operations.run_files import NO_FILES, RunFiles
 
@@ -54,6 +55,8 @@ class LineRun:
                         self.ended.append(event)
                     self.files.take(event)
                     yield event
+                if self.floor.used_up:
+                    yield self._used_up()
         except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
             bug = error
         finally:
@@ -61,9 +64,15 @@ class LineRun:
                 self.codes.close()
         self._raise_worst(bug)
 
+    def _used_up(self) -> LineEvent:
+        """Return the message that the loop has ended, with its totals."""
+        job = self.floor.job
+        what = f"batch {job.batch} is" if job.batch else f"all batches of {job.product.name} are"
+        return Message(timestamp(job.now()), job.station, "", None, None, "info", f"{what} used up; {self.summary}")
+
     def _raise_worst(self, bug: Exception | None) -> None:
-        errors = [error for error in (self.floor.stopped_by, *(unit.error for unit in self.ended)) if error is not None]
-        integrity = _first(errors, IntegrityError)
+        found = [self.floor.stopped_by, *(unit.error for unit in self.ended)]
+        integrity = next((error for error in found if isinstance(error, IntegrityError)), None)
         if integrity is not None:
             raise integrity
         if bug is not None:
@@ -72,36 +81,60 @@ class LineRun:
             raise KeyboardInterrupt
         self._raise_failed()
         self._raise_unlabelled()
+        self._raise_last()
+        if not self.ended and (closed := self.floor.closed):
+            raise _closed(closed)
+
+    @property
+    def _last(self) -> dict[str, UnitEnded]:
+        """The last verdict of each slot: an error that was cured later is history."""
+        return {unit.slot: unit for unit in self.ended}
+
+    def _raise_last(self) -> None:
+        """Raise the error of the slots whose last unit has no verdict of its own."""
+        last = self._last
+        errors = {slot: unit.error for slot, unit in last.items() if unit.error is not None}
+        if self.floor.stopped_by is not None:
+            errors.setdefault("", self.floor.stopped_by)
         for kind in (StationError, InputError):
-            chosen = _first(errors, kind)
-            if chosen is not None:
-                raise chosen
-        undecided = self.summary.errors + self.summary.aborted
+            chosen = {slot: error for slot, error in errors.items() if isinstance(error, kind)}
+            if len(chosen) == 1 or any(isinstance(error, BatchUsedUp) for error in chosen.values()):
+                raise next(iter(chosen.values()))
+            if chosen:
+                named = [f"{slot or 'the line'} ({error.cause})" for slot, error in chosen.items()]
+                causes = ", ".join(named[:_MOST_NAMED]) + (" …" if len(named) > _MOST_NAMED else "")
+                first = next(iter(chosen.values()))
+                raise kind(f"{len(chosen)} of {len(last)} slots ended with an error: {causes}", cause=first.cause)
+        undecided = [slot for slot, unit in last.items() if unit.outcome in (Outcome.ERROR, Outcome.ABORTED)]
         if undecided:
-            raise StationError(f"{undecided} of {len(self.ended)} units ended without a verdict of PASS or FAIL")
+            raise StationError(f"the last unit ended without a verdict of PASS or FAIL: {', '.join(undecided)}")
 
     def _raise_unlabelled(self) -> None:
         """Raise StationError if units passed without their labels, and nothing else went wrong."""
-        lacking = [unit for unit in self.ended if unit.lacks_label]
-        if not lacking or any(unit.error is not None for unit in self.ended):
+        lacking = self.summary.unlabelled
+        if not lacking or any(unit.error is not None for unit in self._last.values()):
             return
         names = [unit.serial or unit.mac or unit.slot for unit in lacking]
         what = f"{names[0]} has" if len(names) == 1 else f"{len(names)} units have"
         raise StationError(f"{what} no label", hint=how_to_label(names), cause="label-missing")
 
     def _raise_failed(self) -> None:
-        if not self.summary.failed:
+        failures = self.summary.failures
+        if not failures:
             return
-        named = next((unit.serial or unit.mac for unit in self.ended if unit.outcome is Outcome.FAIL), None)
+        named = next((name for unit in failures if (name := unit.serial or unit.mac)), None)
         tail = f"; see `rmfab trace {named}`" if named else ""
-        raise UnitsFailed(f"{self.summary.failed} of {len(self.ended)} units failed{tail}")
+        raise UnitsFailed(f"{len(failures)} of {self.summary.units} units failed{tail}")
+
+
+def _closed(closed: Mapping[str, OutOfService]) -> StationError:
+    """Return the error of a run of which no slot could start a board."""
+    name, why = next(iter(closed.items()))
+    others = f" (and {len(closed) - 1} more)" if len(closed) > 1 else ""
+    return StationError(f"slot {name} is {why}{others}", hint=why.way_back(name), cause="slot-closed")
 
 
 def how_to_label(serials: Sequence[str]) -> str:
     """Return the hint for units that lack their labels."""
     named = " ".join(serials[:_MOST_NAMED]) + (" …" if len(serials) > _MOST_NAMED else "")
     return f"`rmfab label {named} --print` prints what is missing; a label in doubt is asked for first"
-
-
-def _first(errors: list[RmfabError], kind: type[RmfabError]) -> RmfabError | None:
-    return next((error for error in errors if isinstance(error, kind)), None)

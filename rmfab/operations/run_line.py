@@ -36,6 +36,7 @@ from rmfab.line.job import (
     UpdatePlan,
 )
 from rmfab.line.ledger_opening import LedgerOpening
+from rmfab.line.own_work import OwnWork
 from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
@@ -43,8 +44,10 @@ from rmfab.line.station import LEAST_BAUD, MOST_BAUD, Slot, refuse_same_port, sl
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
 from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.line_run import LineRun
+from rmfab.operations.own_steps import asks, refuse_without_commands, with_own_steps
 from rmfab.operations.pool import hold_pool, more_identities
 from rmfab.operations.run_files import RunFiles
+from rmfab.operations.slot_states import slot_book
 from rmfab.operations.terminal import UNATTENDED, Terminal, scanned_lines
 from rmfab.product.serial import SerialSource
 from rmfab.product.vocabulary import CloudProof
@@ -137,9 +140,11 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         _check(workspace.lease, lease.names())
     air, witness = _air(workspace, steps, terminal), _witness(workspace, steps, terminal)
     job = _job(workspace, request, steps, firmware, lease, air, witness)
-    desk, labels = _desk_and_labels(workspace, request, slots, terminal, here=lease is None)
-    asks = request.scan or (labels is not None and labels.scans is not None)
-    job = replace(job, codes=desk if request.scan else None, labels=labels)
+    questions = asks(steps, workspace.product.steps)
+    desk, labels = _desk_and_labels(workspace, request, slots, terminal, here=lease is None, questions=questions)
+    answered = request.scan or questions or (labels is not None and labels.scans is not None)
+    own = OwnWork(workspace.station.commands, desk)
+    job = replace(job, codes=desk if request.scan else None, labels=labels, own=own)
     floor = Floor(job, slots, loop=request.loop)
     _check_radio(job, workspace, slots, loop=request.loop)
     if Step.IDENTIFY in steps:
@@ -149,7 +154,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         for one in (workspace,) if lease is None else lease.followers:
             record_acceptance(one, firmware.accepted, request.acceptance, terminal)
     files = RunFiles(request.junit, _metrics(workspace, request.metrics), terminal.warn)
-    return LineRun(floor, slots, job.logs, desk, asks, files)
+    return LineRun(floor, slots, job.logs, desk, answered, files)
 
 
 def _metrics(workspace: Workspace, path: Path | None) -> MetricsFile | None:
@@ -164,15 +169,21 @@ def _metrics(workspace: Workspace, path: Path | None) -> MetricsFile | None:
 
 
 def _desk_and_labels(
-    workspace: Workspace, request: LineRequest, slots: tuple[Slot, ...], terminal: Terminal, *, here: bool
+    workspace: Workspace,
+    request: LineRequest,
+    slots: tuple[Slot, ...],
+    terminal: Terminal,
+    *,
+    here: bool,
+    questions: bool,
 ) -> tuple[CodeDesk | None, LabelWork | None]:
     """Return the desk for what the operator scans and types, and what the step `label` works with; None without.
 
-    *here*: the ledger was reached, and can be asked for labels in doubt.
+    *here*: the ledger was reached, and can be asked for labels in doubt. *questions*: a step of the product asks.
     """
     policy, lines = workspace.product.label, scanned_lines(terminal)
     works = Step.LABEL in request.steps and (policy.prints or policy.scan_back)
-    desk = CodeDesk(lines, [slot.name for slot in slots]) if request.scan or works else None
+    desk = CodeDesk(lines, [slot.name for slot in slots]) if request.scan or works or questions else None
     if not works:
         return desk, None
     from rmfab.operations.line_labels import line_labels, prove_scanner
@@ -245,6 +256,9 @@ def _has_release(workspace: Workspace, request: LineRequest, steps: tuple[Step, 
 def _steps(workspace: Workspace, request: LineRequest) -> tuple[Step, ...]:
     """Return the steps. Units that join a network may have to reach their broker, and must not keep its credentials."""
     verify, steps = workspace.product.verify, request.steps
+    if steps in (FLASH_STEPS, VERIFY_STEPS, RUN_STEPS):
+        steps = with_own_steps(steps, workspace.product.steps)
+        refuse_without_commands(workspace, steps)
     if not verify.join or Step.PROVISION not in steps:
         return steps
     after = steps.index(Step.PROVISION) + 1
@@ -289,6 +303,7 @@ def _job(
         update=request.update,
         replaces=request.replaces,
         root=workspace.root,
+        slots=slot_book(workspace.station, workspace.now),
         find_release=releases_in(workspace.root),
         more=more_identities(workspace),
     )

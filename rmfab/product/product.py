@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmfab.product.console_pattern import ConsolePatterns
 from rmfab.product.deployment import Deployment
+from rmfab.product.own_step import OwnStep
 from rmfab.product.scan_rule import ScanRule
 from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import (
@@ -150,7 +152,8 @@ class VerifyPolicy:
     response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
     batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits
     *join_timeout* for an IP address; *cloud* is what then proves that the unit reaches its broker, within
-    *cloud_timeout*, and *cloud_param* the parameter that a witness sets there (None: none).
+    *cloud_timeout*, and *cloud_param* the parameter that a witness sets there (None: none). *retry* repeats the steps
+    from the restart on, once, if another restart may help. *patterns*: what the console must print, or must not.
     """
 
     boot_timeout: float = 20.0
@@ -167,6 +170,8 @@ class VerifyPolicy:
     cloud: CloudProof = CloudProof.OFF
     cloud_param: ParamName | None = None
     cloud_timeout: float = 60.0
+    retry: bool = False
+    patterns: ConsolePatterns = ConsolePatterns()
 
 
 _UNKNOWN = Deployment()
@@ -190,7 +195,7 @@ _NO_CLOUD = CloudPolicy()
 @dataclass(frozen=True)
 class Product:
     """A product as product.toml defines it. *root* is the folder of that file; its paths are relative to it. *scan* is
-    the rule for scanned codes, if the serial has one."""
+    the rule for scanned codes, if the serial has one; *steps* are the product's own, in their order."""
 
     root: Path
     name: str
@@ -206,3 +211,4 @@ class Product:
     recipients: Mapping[str, str]
     scan: ScanRule = _ANY_CODE
     cloud: CloudPolicy = _NO_CLOUD
+    steps: tuple[OwnStep, ...] = ()

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.files import is_safe_name
+from rmfab.product.console_pattern import read_console_patterns
 from rmfab.product.deployment import read_deployment
+from rmfab.product.own_step import read_own_steps
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
     CertificatePolicy,
@@ -93,6 +95,7 @@ def _read(walker: Walker, root: Path) -> Product:
         recipients=_recipients(walker.table("recipients")),
         scan=scan,
         cloud=_cloud(walker.table("cloud"), root),
+        steps=read_own_steps(walker, root),
     )
 
 
@@ -214,6 +217,8 @@ def _verify(table: Table) -> VerifyPolicy:
         cloud=_cloud_proof(table),
         cloud_param=_cloud_param(table),
         cloud_timeout=table.number("cloud_timeout", 60.0, 1.0, 600.0),
+        retry=table.boolean("retry", False),
+        patterns=read_console_patterns(table),
     )
     if policy.cloud is not CloudProof.OFF and not (policy.join and policy.provision):
         table.complain(
@@ -221,6 +226,8 @@ def _verify(table: Table) -> VerifyPolicy:
             "cloud needs join = true and provision = true",
             'set both, or cloud = "off" (formerly mqtt = false)',
         )
+    if policy.patterns and policy.console is ConsoleMode.NONE:
+        table.complain("console", 'with console = "none" nobody reads what the unit prints', "remove the patterns")
     if policy.cloud_param is not None and policy.cloud is not CloudProof.WITNESS:
         table.complain("cloud_param", 'only a witness sets parameters: cloud_param needs cloud = "witness"')
     table.finish()

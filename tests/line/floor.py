@@ -18,8 +18,8 @@ import pytest
 from rmfab.cli import main
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.store import Ledger
-from rmfab.line.probe import Probe, probe
-from rmfab.line.station import Slot
+from rmfab.line.probe import Probe
+from rmfab.line.slot_watch import SlotWatch
 from rmfab.operations.advance import completed
 from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.terminal import Unattended
@@ -273,15 +273,36 @@ def looked_at(board: BoardHandle, times: int) -> None:
     until(lambda: board.state()["restarts"] >= restarts + times)
 
 
-def found_empty(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Return an event that is set once a waiting line finds its slot empty."""
-    empty = threading.Event()
+class Looks:
+    """What a waiting line has seen on its slots, in order, by the slot's name."""
 
-    def watched(slot: Slot, keep_going: Callable[[], None]) -> Probe:
-        seen = probe(slot, keep_going)
-        if seen.board is None:
-            empty.set()
-        return seen
+    def __init__(self) -> None:
+        self._seen: dict[str, list[Probe]] = {}
 
-    monkeypatch.setattr("rmfab.line.floor.probe", watched)
-    return empty
+    def note(self, slot: str, seen: Probe) -> None:
+        """Note a look."""
+        self._seen.setdefault(slot, []).append(seen)
+
+    def more(self, slot: str, number: int) -> None:
+        """Wait for *number* more looks at *slot*."""
+        before = len(self._seen.get(slot, []))
+        until(lambda: len(self._seen.get(slot, [])) >= before + number, "too few looks")
+
+    def empty(self, slot: str) -> None:
+        """Wait until *slot* is seen without a board from now on."""
+        before = len(self._seen.get(slot, []))
+        until(lambda: any(one.board is None for one in self._seen.get(slot, [])[before:]), "the slot is not empty")
+
+
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """Return the looks of all waiting slots from now on."""
+    noted = Looks()
+
+    class Noted(SlotWatch):
+        def look(self) -> Probe:
+            seen = super().look()
+            noted.note(self.slot.name, seen)
+            return seen
+
+    monkeypatch.setattr("rmfab.line.floor.SlotWatch", Noted)
+    return noted

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from rmfab.board.port import open_port
@@ -11,10 +9,11 @@ from rmfab.board.restart import Auto
 from rmfab.errors import PortError
 from rmfab.line.events import SlotWaiting, UnitEnded
 from rmfab.line.probe import Probe, probe
+from rmfab.line.slot_watch import SlotWatch
 from rmfab.line.station import Slot, SlotLink, host_station, slots_for
 from rmfab.operations.run_line import LineRequest, run_line
-from tests.line.floor import found, found_empty, interrupting, looked_at, serve, spec
-from tests.patience import PATIENCE
+from tests.line.floor import beside, found, interrupting, looks, serve, spec
+from tests.patience import until
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +21,19 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr("rmfab.line.floor._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("rmfab.line.slot_watch._FIRST_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("rmfab.line.connection._RETURN_SECONDS", 0.5)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the line sees on its slots while it waits."""
+    return looks(monkeypatch)
+
+
+def factory_units(factory):
+    """Return the verdicts so far."""
+    return [event for event in factory.events() if a_unit(event)]
 
 
 def a_unit(event):
@@ -30,44 +42,74 @@ def a_unit(event):
 
 
 def test_until_the_batch_is_used_up(tmp_path):
-    """Boards inserted one after the other each get an identity; at the end a warning, and exit code 3."""
+    """Boards inserted one after the other each get an identity; the last one ends the loop, with totals and code 0."""
     factory = found(tmp_path / "ws", units=2)
 
-    def swap_twice():
-        for done in (1, 2):
-            factory.wait_for(a_unit, done)
-            board.control("swap")
+    def swap():
+        factory.wait_for(a_unit)
+        board.control("swap")
 
-    with serve([spec()]) as (board,):
-        hand = threading.Thread(target=swap_twice)
-        hand.start()
+    with serve([spec()]) as (board,), beside(swap):
         said = factory.run(board.url, extra=("--loop",))
-        hand.join()
-    assert said.code == 3
-    assert [(unit["outcome"], unit["class"]) for unit in said.units] == [
-        ("PASS", None),
-        ("PASS", None),
-        ("ERROR", "batch-used-up"),
-    ]
-    assert len({unit["mac"] for unit in said.units}) == 3
-    assert any("insert a board" in word for word in said.logs)
+    assert (said.code, [unit["outcome"] for unit in said.units]) == (0, ["PASS", "PASS"])
+    assert len({unit["mac"] for unit in said.units}) == 2
+    assert said.logs[-1] == "all batches of Lamp are used up; 2 units: 2 passed"
+    assert [event["slot"] for event in said.events if event.get("text") == said.logs[-1]] == [None]
     assert any("no identities left" in word for word in said.logs)
     assert not any("the batch is finished" in word for word in said.logs), "no other slot is at work"
-    assert said.words.count("all batches of Lamp are used up") == 1
-    assert "hint: make more identities with `rmfab generate --count N`" in said.words
+    assert "error" not in said.words
     assert len(factory.bindings()) == 2
 
 
-def test_same_board_is_not_run_twice(factory, monkeypatch):
-    """A board that stays is not run again; removed and inserted again, it is, with the same identity."""
-    empty = found_empty(monkeypatch)
+def test_a_board_that_waits_when_nothing_is_left(tmp_path):
+    """A board for which no identity is left ends the loop with exit code 3, after the units under work."""
+    factory = found(tmp_path / "ws", units=1)
+    with serve([spec(), spec(index=1)]) as boards:
+        said = factory.run(*(board.url for board in boards), extra=("--loop",))
+    assert said.code == 3
+    assert {(unit["outcome"], unit["class"]) for unit in said.units} == {("PASS", None), ("ERROR", "batch-used-up")}
+    assert said.words.count("all batches of Lamp are used up") == 1
+    assert "hint: make more identities with `rmfab generate --count N`" in said.words
+
+
+def test_an_error_that_was_cured_is_history(tmp_path, seen):
+    """An ERROR and a FAIL count no more once the same units have passed: exit code 0, and each unit is counted once."""
+    factory = found(tmp_path / "ws", units=3)
+
+    def play():
+        factory.wait_for(lambda event: a_unit(event) and event["outcome"] == "ERROR")
+        seen.empty(one.url)
+        one.control("return")
+        factory.wait_for(lambda event: a_unit(event) and event["outcome"] == "FAIL")
+        two.control("power off")
+        seen.empty(two.url)
+        two.control("fault none")
+        two.control("power on")
+        factory.wait_for(lambda event: a_unit(event) and event["outcome"] == "PASS", 2)
+        two.control("swap")
+
+    with serve([spec(faults=("vanish",)), spec(index=1, faults=("panic",))]) as (one, two), beside(play):
+        said = factory.run(one.url, two.url, extra=("--loop",))
+    assert said.code == 0, said.words
+    assert {"ERROR", "FAIL"} < {unit["outcome"] for unit in said.units}
+    assert (said.summary["passed"], said.summary["failed"], said.summary["errors"]) == (3, 0, 0)
+    assert said.logs[-1].endswith("3 units: 3 passed")
+
+
+def test_a_finished_board_keeps_running(factory, seen):
+    """A board that stays is not run again, and not even restarted, since it answers with its prompt; removed and
+    inserted again, it is run again, with the same identity."""
 
     def play():
         factory.wait_for(a_unit)
-        looked_at(board, 2)
-        board.control("vanish")
-        assert empty.wait(PATIENCE)
-        board.control("return")
+        seen.more(board.url, 1)
+        before = board.state()["restarts"]
+        seen.more(board.url, 12)
+        state = board.state()
+        assert (state["mode"], state["restarts"], len(factory_units(factory))) == ("running", before, 1)
+        board.control("power off")
+        seen.empty(board.url)
+        board.control("power on")
         factory.wait_for(a_unit, 2)
 
     with serve([spec()]) as (board,), interrupting(play):
@@ -77,12 +119,30 @@ def test_same_board_is_not_run_twice(factory, monkeypatch):
     assert list(factory.bindings().values()) == ["LMP-000001"]
 
 
-def test_board_without_a_mac_is_told_once(factory):
+def test_a_silent_board_is_probed_and_left_running(tmp_path, seen):
+    """A unit without a console is asked for its MAC at times, and runs again afterwards; a different board is seen."""
+    factory = found(tmp_path / "ws", units=2, console=False)
+
+    def play():
+        factory.wait_for(a_unit)
+        before = board.state()["restarts"]
+        until(lambda: board.state()["restarts"] >= before + 4, "it is not probed")
+        until(lambda: board.state()["mode"] == "running", "it stays in its loader")
+        assert len(factory_units(factory)) == 1
+        board.control("swap")
+
+    with serve([spec()]) as (board,), beside(play):
+        said = factory.run(board.url, extra=("--loop",))
+    assert [unit["outcome"] for unit in said.units] == ["PASS", "PASS"]
+    assert said.code == 0
+
+
+def test_board_without_a_mac_is_told_once(factory, seen):
     """A board in secure download mode, which reports no MAC, is rejected once, not repeatedly."""
 
     def play():
         factory.wait_for(a_unit)
-        looked_at(board, 2)
+        seen.more(board.url, 5)
 
     with serve([spec(faults=("secure-download",))]) as (board,), interrupting(play):
         said = factory.run(board.url, extra=("--loop",))
@@ -181,7 +241,7 @@ def test_a_port_behind_a_network_that_is_not_there(monkeypatch):
 def test_a_removed_board_clears_its_slot(factory, monkeypatch):
     """When a finished board is taken out, and a dead one put in, the events say so, once each."""
     seen = [Probe("a"), Probe("a"), Probe(), Probe(), Probe(silent="no-answer"), Probe(silent="no-answer")]
-    monkeypatch.setattr("rmfab.line.floor.probe", lambda _slot, _keep_going: seen.pop(0) if seen else Probe("a"))
+    monkeypatch.setattr(SlotWatch, "look", lambda _watch: seen.pop(0) if seen else Probe("a"))
     verdicts, states = [], []
 
     def watch(run):

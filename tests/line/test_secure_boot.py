@@ -9,9 +9,8 @@ import pytest
 from rmfab.product.vocabulary import Chip, ConsolePort, DownloadMode
 from rmfab.release.opening import open_release
 from rmfab.release.signature_blocks import BlockScheme
-from tests.line.floor import copied, found, found_empty, interrupting, looked_at, serve, spec
+from tests.line.floor import beside, copied, found, looks, serve, spec
 from tests.line.test_provision import give_network
-from tests.patience import PATIENCE
 from tests.release.test_signature_blocks import key_of, signed
 
 pytestmark = pytest.mark.slow
@@ -190,19 +189,20 @@ def test_a_closed_unit_that_stays_on_its_slot(tmp_path, mode, monkeypatch):
     monkeypatch.setattr("rmfab.line.floor._POLL_SECONDS", 0.05)
     plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True, download_mode=mode)
     sign_build(plant.root / "build", KEY)
-    empty = found_empty(monkeypatch)
+    monkeypatch.setattr("rmfab.line.slot_watch._FIRST_LOOK_SECONDS", 0.2)
+    seen = looks(monkeypatch)
 
     def play():
         plant.wait_for(lambda event: event["event"] == "unit")
-        looked_at(board, 3)
+        seen.more(board.url, 5)
         board.control("vanish")
-        assert empty.wait(PATIENCE)
+        seen.empty(board.url)
         board.control("swap")
         plant.wait_for(lambda event: event["event"] == "unit", 2)
 
-    with serve([spec(CHIP)]) as (board,), interrupting(play):
+    with serve([spec(CHIP)]) as (board,), beside(play):
         said = plant.run(board.url, extra=("--loop",))
-    assert [(unit["outcome"], unit["class"]) for unit in said.units] == [("PASS", None)] * 2
+    assert (said.code, [(unit["outcome"], unit["class"]) for unit in said.units]) == (0, [("PASS", None)] * 2)
     assert len({unit["mac"] for unit in said.units}) == 2
 
 

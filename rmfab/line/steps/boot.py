@@ -16,6 +16,7 @@ from rmfab.line.boot_judge import (
     judge_boot,
     judge_identity,
     judge_marginal,
+    judge_patterns,
     judge_readable,
     judge_same_reading,
 )
@@ -52,7 +53,7 @@ def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
         judge_same_reading(log, again)
         log = again
     judge_readable(log, console.text)
-    measurements = judge_boot(log, release)
+    measurements = judge_boot(log, release) | judge_patterns(log, visit.job.product.verify.patterns)
     return Passed(Running(bound, console, log), measurements, judge_marginal(log))
 
 
@@ -61,6 +62,7 @@ def _without_log(visit: Visit, bound: Bound | None, console: UnitConsole, log: B
     proof, running = visit.proofs.log, Running(bound, console, log)
     if proof.tried:
         judge_readable(log, console.text)
+    judge_patterns(log, visit.job.product.verify.patterns)
     if not visit.job.provisions or bound is None:
         log.complete()
         if proof.tried:
@@ -84,6 +86,7 @@ def _listen(visit: Visit) -> tuple[UnitConsole, BootLog]:
         visit,
         lambda log: bool(log.app_started and (log.qr_payload or not proofs.qr.tried) and (log.node_id or claims)),
         visit.job.product.verify.settle,
+        awaits=True,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from rmfab.virtual.bench.board import Board
+from rmfab.virtual.bench.board import Board, Mode
 from rmfab.virtual.bench.rfc2217 import SIGNATURE, Line, TelnetPort
 from rmfab.virtual.chip.uart import ROM_BAUD
 from rmfab.virtual.spec import PortKind
@@ -170,6 +170,7 @@ class _Host(asyncio.Protocol):
             dtr=lambda: board.circuit.dtr,
             rts=lambda: board.circuit.rts,
             signature=SIGNATURE if uart.bridge is None else f"{SIGNATURE} usb={uart.bridge.limits.usb}",
+            powered=lambda: board.mode is not Mode.OFF,
         )
 
 

@@ -58,7 +58,13 @@ class Line:
     baud: Callable[[], int]
     dtr: Callable[[], bool]
     rts: Callable[[], bool]
+    powered: Callable[[], bool]
     signature: str = SIGNATURE
+
+    @property
+    def modem_state(self) -> bytes:
+        """CTS, DSR and carrier detect, which the supply of the board drives."""
+        return _MODEM_STATE if self.powered() else b"\x00"
 
 
 class TelnetPort:
@@ -121,7 +127,7 @@ class TelnetPort:
             active.add(option)
             self._line.send(bytes([_IAC, yes, option]))
             if option == _COM_PORT and yes == _DO:
-                self._answer(_Sub.NOTIFY_MODEMSTATE, _MODEM_STATE)
+                self._answer(_Sub.NOTIFY_MODEMSTATE, self._line.modem_state)
         elif not wanted and option in active:
             active.discard(option)
             self._line.send(bytes([_IAC, no, option]))
@@ -140,14 +146,14 @@ class TelnetPort:
             case _Sub.PURGE_DATA if value and value[0] in _PURGE_TO_CLIENT:
                 line.on_purge()
             case _Sub.NOTIFY_MODEMSTATE:
-                value = _MODEM_STATE
+                value = line.modem_state
             case _Sub.SIGNATURE:
                 value = line.signature.encode()
             case _Sub.FLOW_SUSPEND | _Sub.FLOW_RESUME:
                 return
         self._answer(sub, value)
         if sub == _Sub.SET_MODEMSTATE_MASK:
-            self._answer(_Sub.NOTIFY_MODEMSTATE, _MODEM_STATE)
+            self._answer(_Sub.NOTIFY_MODEMSTATE, self._line.modem_state)
 
     def _control(self, value: int) -> bytes:
         line = self._line

@@ -26,6 +26,7 @@ def _port():
     line = Line(
         send=note("send"), on_data=note("data"), on_baud=note("baud"), on_dtr=note("dtr"), on_rts=note("rts"),
         on_purge=note("purge"), baud=lambda: 115200, dtr=lambda: True, rts=lambda: False,
+        powered=lambda: True,
     )  # fmt: skip
     return TelnetPort(line), heard
 

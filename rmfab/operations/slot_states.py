@@ -1,0 +1,106 @@
+"""The slots of this host: which are out of service and why, and how a supervisor changes that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rmfab.errors import InputError
+from rmfab.ledger.events import timestamp
+from rmfab.ledger.host import state_folder
+from rmfab.line.slot_book import FILE_NAME, OutOfService, SlotBook
+from rmfab.line.station import Slot, Station, slot_named
+from rmfab.report.yields import PASSED, Ratio
+from rmfab.workspace.workspace import nearest_station, now
+
+
+@dataclass(frozen=True)
+class SlotStanding:
+    """A *slot*, why it is out of service (None: it is not), and its last boards: how many, how many passed at first."""
+
+    slot: Slot
+    out: OutOfService | None
+    boards: int
+    passed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its JSON form."""
+        out = self.out
+        return {
+            "slot": self.slot.name,
+            "port": self.slot.link.address,
+            "state": "in service" if out is None else out.word,
+            "reason": None if out is None else out.reason,
+            "since": None if out is None else out.since,
+            "boards": self.boards,
+            "passed": self.passed,
+        }
+
+
+def slot_book(station: Station, clock: Callable[[], datetime] = now) -> SlotBook | None:
+    """Return the book of the slots of *station*, None if it has none. Raise StationError without a folder."""
+    if not station.slots:
+        return None
+    return SlotBook(state_folder() / FILE_NAME, station.slots, _worse, lambda: timestamp(clock()))
+
+
+def _worse(slot: tuple[int, int], others: tuple[int, int]) -> bool:
+    return Ratio(*slot).below(Ratio(*others))
+
+
+def list_slots(folder: Path | None) -> tuple[SlotStanding, ...]:
+    """Return the slots of station.toml, in its order. Raise InputError if there are none."""
+    station, book = _opened(folder)
+    return tuple(_standing(book, slot) for slot in station.slots)
+
+
+def slots_out_of_service(station: Station) -> list[tuple[str, OutOfService]]:
+    """Return the slots of *station* that start no board, each with the reason."""
+    book = slot_book(station)
+    found = [] if book is None else [(slot.name, book.out_of_service(slot)) for slot in station.slots]
+    return [(name, why) for name, why in found if why is not None]
+
+
+def unlock_slot(folder: Path | None, name: str, reason: str) -> bool:
+    """Unlock the slot *name* because of *reason*; return whether it was locked. Raise InputError."""
+    station, book = _opened(folder)
+    return book.unlock(slot_named(name, station), reason)
+
+
+def disable_slot(folder: Path | None, name: str, reason: str) -> None:
+    """Take the slot *name* out of service. Raise InputError."""
+    station, book = _opened(folder)
+    book.disable(slot_named(name, station), reason)
+
+
+def enable_slot(folder: Path | None, name: str) -> bool:
+    """Put the slot *name* into service again; return whether it was disabled. Raise InputError if that cannot be."""
+    station, book = _opened(folder)
+    slot = slot_named(name, station)
+    if not slot.enabled:
+        raise InputError(
+            f"slot {name} is disabled in station.toml", hint="remove enabled = false from it", cause="slot-closed"
+        )
+    was = book.enable(slot)
+    locked = book.state(slot).locked
+    if locked is not None:
+        raise InputError(f"slot {name} is {locked}", hint=locked.way_back(name), cause="slot-closed")
+    return was
+
+
+def _opened(folder: Path | None) -> tuple[Station, SlotBook]:
+    station = nearest_station(folder)
+    book = slot_book(station)
+    if book is None:
+        raise InputError(
+            "this station has no slots", hint="add slots to station.toml; `rmfab ports` prints them", cause="no-slot"
+        )
+    return station, book
+
+
+def _standing(book: SlotBook, slot: Slot) -> SlotStanding:
+    firsts = [one.first for one in book.state(slot).recent if one.first is not None]
+    return SlotStanding(slot, book.out_of_service(slot), len(firsts), sum(first in PASSED for first in firsts))
