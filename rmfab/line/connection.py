@@ -12,11 +12,13 @@ from functools import cache
 from pathlib import Path
 
 from rmfab.board.bootlog import BootLog
+from rmfab.board.bridges import SAFE_BAUD
 from rmfab.board.esp.facts import BoardFacts
-from rmfab.board.esp.loader import SLOWER, Loader, SlotLink
+from rmfab.board.esp.loader import Loader, SlotLink
 from rmfab.board.native_usb import returned, usb_number
 from rmfab.board.port import SerialPort, gone, guarded, open_port, swapped
 from rmfab.board.rate_book import RateBook
+from rmfab.board.rates import slower_rates
 from rmfab.board.restart import Auto, Unwired, restart_into_run
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import PortError, StationError
@@ -130,7 +132,8 @@ class BoardConnection:
 
     def slow_down(self) -> int | None:
         """Use the next slower rate in the stub from now on, and return it; None if there is none."""
-        slower = next((baud for baud in SLOWER if baud < self._link.baud), None)
+        rate = self._loader.baud if self._loader is not None else self._link.baud or SAFE_BAUD
+        slower = next(iter(slower_rates(rate, None)), None)
         if slower is not None:
             self._link = replace(self._link, baud=slower)
         return slower
