@@ -151,7 +151,7 @@ class TestPassed:
         assert list(line.factory.states().values()) == ["verified"]
         with line.factory.ledger() as ledger:
             (recorded,) = [one.event for one in ledger.history(said.unit["serial"]) if one.event.step == "cloud"]
-            assert recorded.details == measured(said)
+            assert recorded.details == measured(said) | {"operator": recorded.details["operator"]}
             assert ledger.maybe_online([said.unit["serial"]]) == set()
         traced = trace_unit(line.factory.workspace, said.unit["serial"])
         assert as_json(traced.identities, traced.events)["identities"][0]["first_connected"] == recorded.ts
