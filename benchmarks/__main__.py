@@ -21,6 +21,7 @@ NAMES = (
     "cloud_check",
     "handshakes",
     "release",
+    "screen",
 )
 
 

@@ -30,6 +30,8 @@ STEP_NAMES = {
 }
 _VERDICT_ROWS = 5
 _BAR_ENDS = 2
+_SMALL_HEIGHT = 10
+"""Up to this height, the foot alone names the key that acknowledges."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _working(tile: Tile, at_work: Step, paper: Paper) -> list[Row]:
     if part is None and paper.expected:
         part = min(0.99, taken / paper.expected)
     of = f"{tile.number}/{tile.steps}"
-    said = clock(taken) if paper.expected is None else tr(
+    said = clock(taken) if paper.expected is None or paper.expected < 1 else tr(
         "{taken} of ~{expected}", taken=clock(taken), expected=clock(paper.expected)
     )  # fmt: skip
     blank = ((" " * width, "working"),)
@@ -117,7 +119,7 @@ def _empty(tile: Tile, paper: Paper) -> list[Row]:
 def _verdict(tile: Tile, paper: Paper) -> list[Row]:
     """Return the band with shape and word, and what to know and to do below it."""
     look, width = tile.look, paper.width
-    texts = _texts(tile, paper.speech)
+    texts = _texts(tile, paper.speech, roomy=paper.height > _SMALL_HEIGHT)
     band = _band_height(paper.height, bool(texts))
     rows = draw_band(look, paper.speech, width, band)
     room = paper.height - 1 - len(rows)
@@ -132,7 +134,7 @@ def _band_height(height: int, has_text: bool) -> int:
     return max(_VERDICT_ROWS + 1, min(height - 6, (height * 3) // 5))
 
 
-def _texts(tile: Tile, speech: Speech) -> list[tuple[str, str]]:
+def _texts(tile: Tile, speech: Speech, *, roomy: bool) -> list[tuple[str, str]]:
     """Return what is told of a verdict, each with its style: what to do first, cause, remedy."""
     if tile.locked is not None:
         return [(tile.locked, "card-strong"), (speech.tr("a supervisor has to unlock this slot"), "card")]
@@ -144,7 +146,7 @@ def _texts(tile: Tile, speech: Speech) -> list[tuple[str, str]]:
         told.append((speech.tr("the next board waits: acknowledge with F5 first"), "card-strong"))
     elif tile.gone and tile.wants_acknowledgement:
         told.append((speech.tr("taken out: acknowledge with F5"), "card-strong"))
-    elif tile.wants_acknowledgement:
+    elif tile.wants_acknowledgement and roomy:
         told.append((speech.tr("F5: seen, board set aside"), "card-strong"))
     told += cause_and_remedy(last, speech)
     if not told and tile.note:

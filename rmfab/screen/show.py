@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 LOG_NAME = "screen.log"
 _LOOK_SECONDS = 2.0
+_COLOUR = re.compile(r"\\x1b\[[0-9;]*m|\\r$")
+"""The colours and carriage returns of ESP-IDF's log, as the log file has them."""
 _TAIL_BYTES, _TAIL_LINES = 64 << 10, 400
 
 
@@ -113,7 +116,8 @@ def console_tail(log: str | None) -> tuple[str, ...]:
             text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
     except OSError:
         return ()
-    return tuple(printable(line) for line in text.splitlines()[-_TAIL_LINES:])
+    lines = (printable(_COLOUR.sub("", line)).rstrip() for line in text.splitlines()[-_TAIL_LINES:])
+    return tuple(line for line in lines if line)
 
 
 def heading_of(run: LineRun, request: LineRequest, station: str) -> Heading:
