@@ -122,8 +122,8 @@ class Job:
     that the slots share, *witness* the station's client at the broker of the units, if the product needs one. *batch*
     and *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the
     firmware's console does the factory reset. *update* is what units load over the air, *codes* the desk for scanned
-    codes, *labels* what the step `label` works with, *slots* the book of this host's slots, *own* what the product's own
-    steps work with. *find_release* returns a release by its digest, None if it is not on this host. *more* is how to
+    codes, *labels* what the step `label` works with, *slots* the book of this host's slots, *own* what the steps of the
+    product work with. *find_release* returns a release by its digest, None if it is not on this host. *more* is how to
     get more identities here.
     """
 
