@@ -25,7 +25,7 @@ _BINARY, _SGA, _COM_PORT = 0, 3, 44
 _SIGNATURE, _SET_BAUDRATE, _SET_DATASIZE, _SET_PARITY, _SET_STOPSIZE, _SET_CONTROL, _PURGE_DATA = 0, 1, 2, 3, 4, 5, 12
 _NOTIFY_MODEMSTATE = 7
 _ANSWER = 100  # added to a subcommand in the server's answer
-_MODEM_SECONDS = 0.5
+_MODEM_SECONDS, _MODEM_REST_SECONDS = 0.5, 0.05
 _CTS, _DSR, _RI, _CD = 0x10, 0x20, 0x40, 0x80
 _CONTROL_NO_FLOW, _CONTROL_DTR_ON, _CONTROL_DTR_OFF, _CONTROL_RTS_ON, _CONTROL_RTS_OFF = 1, 8, 9, 11, 12
 _PURGE_RECEIVED = 1
@@ -146,7 +146,10 @@ class Rfc2217Port(serial.SerialBase):
         self._control(_CONTROL_RTS_ON if self.rts else _CONTROL_RTS_OFF)
 
     def _modem(self, line: int) -> bool:
-        """Ask for the modem lines, and return whether *line* is set. Raise serial.SerialException without an answer."""
+        """Ask for the modem lines, and return whether *line* is set. Raise serial.SerialException without an answer.
+
+        A server also reports them unasked, so that the last report that comes in a moment counts, not the first.
+        """
         self._modem_state = None
         self._com_port(_NOTIFY_MODEMSTATE, b"\x00")
         deadline = time.monotonic() + _MODEM_SECONDS
@@ -155,6 +158,8 @@ class Rfc2217Port(serial.SerialBase):
             if left <= 0:
                 raise serial.SerialException(errno.ENOTTY, f"{self.portstr} does not report its modem lines")
             self._pull(left)
+        while self._pull(_MODEM_REST_SECONDS) and time.monotonic() < deadline:
+            pass
         return bool(self._modem_state & line)
 
     @property

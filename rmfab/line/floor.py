@@ -281,7 +281,7 @@ class Floor:
         shown: str | None = None
         while not self._drain.wait(_POLL_SECONDS):
             if self._is_closed(slot):
-                watch.close()
+                watch.pause()
                 continue
             seen = watch.look()
             if seen.board is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rmfab.errors import InputError, RmfabError, one_line
+from rmfab.errors import InputError, RmfabError, UsageError, one_line
 from rmfab.files import is_there, locked, make_folder, read_input, write_file
 from rmfab.json_text import parse_json
 from rmfab.ledger.events import Outcome
@@ -195,7 +195,7 @@ class SlotBook:
 def _fit(reason: str) -> str:
     text = " ".join(one_line(reason, LONGEST_REASON).split())
     if not text:
-        raise InputError("a reason is missing", hint='for example --reason "pin replaced"', cause="usage")
+        raise UsageError("the reason is empty", hint='for example --reason "pin replaced"')
     return text
 
 

@@ -39,6 +39,7 @@ class SlotWatch:
         self._baud = baud
         self._keep_going = keep_going
         self._there = last is not None
+        self._unsure = False
         self._port: SerialPort | None = None
         self._pause = _FIRST_LOOK_SECONDS
         self._due = time.monotonic() + self._pause
@@ -49,6 +50,11 @@ class SlotWatch:
         if self._port is not None:
             self._port.close()
             self._port = None
+
+    def pause(self) -> None:
+        """Look away: the board may be replaced meanwhile, so that the next look asks for its MAC."""
+        self.close()
+        self._unsure = self._there
 
     def look(self) -> Probe:
         """Return what is on the slot now: the finished board as long as it was not seen to leave."""
@@ -65,6 +71,9 @@ class SlotWatch:
     def _seen(self) -> Probe:
         if not port_is_there(self.slot.link.address):
             raise PortError("port does not exist", where=self.slot.link.address, cause="port-absent")
+        if self._unsure:
+            self._unsure = False
+            return self._probed()
         match self._way:
             case ByUsb() if self._there:
                 return Probe(self._last)

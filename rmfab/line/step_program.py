@@ -1,7 +1,7 @@
 """The programs of this host that do a product's own steps: run without a shell, without our secrets, and never longer.
 
-A program gets its own process group, which is killed when it has ended, and whatever it prints is read, of which the end
-is kept. It may be slow, noisy, mute or stuck: none of it stops the line.
+A program gets its own process group, which is killed when it has ended. All that it prints is read, and the end of it
+kept. It may be slow, noisy, mute or stuck: none of it stops the line.
 """
 
 from __future__ import annotations

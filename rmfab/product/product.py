@@ -142,6 +142,9 @@ class ParamName:
         return f"{self.device}.{self.name}"
 
 
+_NO_PATTERNS = ConsolePatterns()
+
+
 @dataclass(frozen=True)
 class VerifyPolicy:
     """`[verify]`: what is checked on each unit, and the time limits in seconds.
@@ -171,7 +174,7 @@ class VerifyPolicy:
     cloud_param: ParamName | None = None
     cloud_timeout: float = 60.0
     retry: bool = False
-    patterns: ConsolePatterns = ConsolePatterns()
+    patterns: ConsolePatterns = _NO_PATTERNS
 
 
 _UNKNOWN = Deployment()

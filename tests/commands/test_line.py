@@ -95,7 +95,7 @@ def test_an_error_of_a_port_is_told_once(terminal: Terminal, lamp: Path, build: 
         assert said.out.count("port does not exist") == len(extra)
     said = terminal(*argv, "--port", "/dev/nil")
     assert (said.code, said.out.count("port does not exist"), said.err.count("port does not exist")) == (4, 2, 0)
-    assert "error: 2 of 2 units ended with an error, as shown above" in said.err
+    assert "error: 2 of 2 slots ended with an error: /dev/no (port-absent), /dev/nil (port-absent)" in said.err
 
 
 def test_a_port_that_is_absent_in_a_loop(lamp: Path, build: Path) -> None:

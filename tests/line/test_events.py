@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import Message, Step, StepEnded, StepProgress, Summary, UnitEnded, to_json
 
@@ -37,9 +39,39 @@ def test_json_of_events():
 
 def test_summary_counts_every_outcome():
     """Passed, failed, errors, aborted and seen add up to the units."""
-    where = ("2026-01-31T12:00:00.000Z", "bench", "A1", None, None)
     summary = Summary()
-    for outcome in (Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN):
-        summary.count(UnitEnded(*where, outcome, None, None, 0.0, None))
+    for number, outcome in enumerate(
+        (Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN)
+    ):
+        summary.count(ended(outcome, mac=f"mac-{number}"))
     counts = {"passed": 2, "failed": 1, "errors": 1, "aborted": 1, "seen": 1}
     assert summary.to_json() == {"event": "summary", **counts, "labels": {}}
+
+
+def ended(outcome, slot="A1", mac=None, serial=None):
+    """Return a verdict."""
+    return UnitEnded("2026-01-31T12:00:00.000Z", "bench", slot, serial, mac, outcome, None, None, 0.0, None)
+
+
+VISITS = {
+    "cured": ([ended(Outcome.ERROR, mac="m"), ended(Outcome.PASS, mac="m", serial="s")], "1 unit: 1 passed"),
+    "cured on a different slot": (
+        [ended(Outcome.FAIL, mac="m"), ended(Outcome.PASS, slot="A2", mac="m")], "1 unit: 1 passed",
+    ),
+    "failed later": ([ended(Outcome.PASS, mac="m"), ended(Outcome.FAIL, mac="m")], "1 unit: 1 failed"),
+    "came back finished": ([ended(Outcome.PASS, mac="m"), ended(Outcome.SEEN, mac="m")], "1 unit: 1 passed"),
+    "nobody knows which": ([ended(Outcome.ERROR), ended(Outcome.PASS, mac="m")], "1 unit: 1 passed"),
+    "an empty slot": ([ended(Outcome.ERROR), ended(Outcome.PASS, slot="A2", mac="m")],
+                      "2 units: 1 passed, 1 without a verdict"),
+    "by serial": ([ended(Outcome.FAIL, serial="s"), ended(Outcome.PASS, serial="s")], "1 unit: 1 passed"),
+    "nothing": ([], "0 units: none finished"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("visits", "said"), VISITS.values(), ids=VISITS)
+def test_summary_counts_units_not_visits(visits, said):
+    """A unit counts once, with its last verdict; a board that nobody knows counts until its slot has another one."""
+    summary = Summary()
+    for visit in visits:
+        summary.count(visit)
+    assert str(summary) == said
