@@ -169,3 +169,17 @@ def test_a_fixed_rate_keeps_out_of_the_gaps_of_its_bridge():
     """A CH340 with a fixed 2 Mbaud gets its stub at 1 Mbaud, and stays there: at 2 Mbaud the host receives noise."""
     with served(BridgeKind.CH340) as (board,), prepared(board, 2_000_000) as loader:
         assert written(loader, 20_000) == (1_000_000, 1_000_000)
+
+
+def test_a_flash_chip_that_fails_is_not_the_rate(tmp_path):
+    """What the stub reports of the flash chip is tried once more, and lowers no rate."""
+    book = RateBook(tmp_path / "rates.json")
+    with served(BridgeKind.CP2102N) as (board,):
+        rates(board, book, 2)
+        record = book.read((board.url, "10c4:ea60"))
+        with prepared(board, book=book) as loader:
+            beyond = compress("app", (4 << 20) - 0x1000, os.urandom(0x2000))
+            with pytest.raises(PortError, match="C400"):
+                loader.write(beyond, lambda _done, _total: None)
+            assert loader.baud == 1_500_000
+        assert book.read((board.url, "10c4:ea60")) == record

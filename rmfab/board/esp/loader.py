@@ -35,6 +35,8 @@ _OTHER_REPLIES = 100  # as esptool
 _REPLY_BYTES = 10  # head and status
 # the stub's codes for a bad length and a bad checksum of a block that it dropped; source: esptool 5.6, util.py
 _DAMAGED = ("result was C000", "result was C100")
+# the stub's code for a flash chip that failed; no slower rate cures that
+_FLASH_FAILED = "result was C400"
 _GARBLED = ("noise", "answer-stopped", "loader-failed")  # causes that noise may have and a restart may end
 _LOST = ("port-gone", "board-swapped")  # causes that no other rate cures
 _SECTOR = 0x1000
@@ -267,7 +269,7 @@ class Loader:
                     raise
                 if again and self._line.listens(self._esp):
                     again = False
-                elif self._guarded(self._slow_down):
+                elif _FLASH_FAILED not in error.what and self._guarded(self._slow_down):
                     again = True
                 else:
                     raise
