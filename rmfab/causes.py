@@ -272,6 +272,7 @@ class Cause(StrEnum):
     NO_PROOF = "no-proof"
     NO_POP = "no-pop"
     NO_POP_OFFERED = "no-pop-offered"
+    NO_PRINTER = "no-printer"
     NO_PROVISIONING = "no-provisioning"
     NO_QR = "no-qr"
     NO_RANDOM = "no-random"

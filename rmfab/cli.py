@@ -59,6 +59,7 @@ COMMANDS = {
     "merge": "Merge the return of a factory: its units, boards, results and labels.",
     "ledger": "Check the ledger, back it up, move it to a different host.",
     "station": "Show this station, write its card, or admit a different one.",
+    "printer": "List, ask and try label printers, or serve a virtual one.",
     "board": "Serve virtual boards.",
     "doctor": "Find what is missing on this host, and how to fix it.",
     "logs": "Remove old console logs.",
