@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import click
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
 from rmfab.commands.options import FILE, CloudFaultType, junit_option
+from rmfab.commands.serving import until_stopped
 from rmfab.signals import stopping
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ def serve(broker: bool, kind: str | None, crl: Path | None, faults: tuple[CloudF
 def _serve_broker(**options: Any) -> None:
     from rmfab.operations.serve_cloud import BrokerRequest, serve_broker
 
-    with _until_stopped("broker") as stopped:
+    with until_stopped("broker") as stopped:
         request = BrokerRequest(**options)
         with serve_broker(terminal.workspace(), request, terminal.TERMINAL) as served, stopping(stopped.set):
             _tell(served)
@@ -231,20 +230,12 @@ def _serve_api(kind: str | None, faults: tuple[CloudFaultCall, ...], **options: 
 
     request = ApiRehearsalRequest(None if kind is None else CloudKind(kind), faults=faults, **options)
     with (
-        _until_stopped("cloud") as stopped,
+        until_stopped("cloud") as stopped,
         serve_rehearsal(terminal.workspace(), request, terminal.TERMINAL) as served,
         stopping(stopped.set),
     ):
         _tell_api(served)
         stopped.wait()
-
-
-@contextmanager
-def _until_stopped(what: str) -> Iterator[threading.Event]:
-    """Yield the event that ends a server; say at the end that *what* has stopped, also after ^C."""
-    with suppress(KeyboardInterrupt):  # it came before `stopping` took over, or a second time
-        yield threading.Event()
-    terminal.say(f"{what} stopped")
 
 
 def _tell_api(served: ServedApi) -> None:

@@ -50,6 +50,7 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         ("this station's lease", _lease),
         ("the trust file", _trust),
         ("the broker of the units", _broker),
+        ("the label printer", _printer),
     ):
         found = list(_checked(what, partial(check, workspace)))
         yield from (one for one in found if str(one.error) not in reported)
@@ -207,6 +208,12 @@ def _broker(workspace: Workspace) -> Iterator[Diagnosis]:
     from rmfab.operations.examine_broker import diagnose_broker
 
     return diagnose_broker(workspace)
+
+
+def _printer(workspace: Workspace) -> Iterator[Diagnosis]:
+    from rmfab.operations.examine_printer import diagnose_printer
+
+    return diagnose_printer(workspace)
 
 
 def _tried(work: Callable[[], T], what: str, wrong: list[Diagnosis]) -> T | None:

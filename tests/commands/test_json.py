@@ -32,8 +32,9 @@ from tests.terminal import Terminal, environment, words
 class Proof:
     """One success and one failure of a leaf, as words for the shell; *before*: commands that make what it needs.
 
-    {port} and {unit} are those of a virtual board, {broker} the port of an open broker. *endless*: the command runs
-    until SIGINT, after its first line. *well* is None if a story with a bench of its own shows the success.
+    {port} and {unit} are those of a virtual board, {broker} the port of an open broker, {here} the current folder.
+    *endless*: the command runs until SIGINT, after its first line. *well* is None if a story with a bench of its own
+    shows the success.
     """
 
     well: str | None
@@ -51,6 +52,7 @@ EXCHANGED = "handed over to the folder factory, received and returned"
 CHECK = "cloud check lamp-0001 --host localhost --tcp-port {broker} --ca lab/broker/broker-ca.crt"
 REGISTER = "register lamp-0001 --deployment site/deployment.toml --password-file site/password"
 IMPORTABLE = ("build lamp-0001 -o images", "init other --mqtt-host mqtt.example.org --name lamp")
+FOLDER = "--printer file://{here}/labels"
 FLASHED = ("flash --release build --port {port}",)
 PROOFS = {
     "init": Proof("init new", "init ."),
@@ -141,6 +143,11 @@ PROOFS = {
     "station admit": Proof(
         "station admit " + STRANGER, "station admit age1x"
     ),
+    "printer list": Proof("printer list", "printer list --no-such-option"),
+    "printer status": Proof(f"printer status {FOLDER}", "printer status --printer 10.0.0.9"),
+    "printer test": Proof(f"printer test {FOLDER}", "printer test"),
+    "printer test-code": Proof(f"printer test-code {FOLDER}", f"printer test-code {FOLDER} --size 10x10"),
+    "printer serve": Proof("printer serve --tcp-port 0", "printer serve --fault nonsense", endless=True),
     "board": Proof("board", "board --fault nonsense", endless=True),
     "doctor": Proof("doctor", "doctor --no-such-option"),
     "logs prune": Proof("logs prune --keep 1 --yes", "logs prune --yes"),
@@ -193,7 +200,8 @@ def broker(workspace: Path) -> Iterator[int]:
 
 
 def argv(command: str, board: BoardHandle, broker: int) -> list[str]:
-    return [word.format(port=board.url, unit=board.provisioning_url, broker=broker) for word in command.split()]
+    values = {"port": board.url, "unit": board.provisioning_url, "broker": broker, "here": Path.cwd()}
+    return [word.format(**values) for word in command.split()]
 
 
 def exchange(terminal: Terminal) -> None:

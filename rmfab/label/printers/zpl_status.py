@@ -66,8 +66,9 @@ class ZplAnswer:
 
     @property
     def urgent(self) -> tuple[Cause, ...]:
-        """The faults, the most urgent first."""
-        return tuple(cause for cause in _URGENCY if cause in self.faults)
+        """The faults, the most urgent first. With any fault the printer pauses, too: that is not one of its own."""
+        faults = self.faults if self.faults <= {Cause.PRINTER_PAUSED} else self.faults - {Cause.PRINTER_PAUSED}
+        return tuple(cause for cause in _URGENCY if cause in faults)
 
 
 def is_whole(answer: bytes) -> bool:

@@ -33,7 +33,8 @@ class Page:
 class Mechanism:
     """The mechanism. *labels* are the files that came out, oldest first.
 
-    *started* and *finished* are called around each label, *stopped* when one cannot be printed; not under the lock.
+    *started* and *finished* are called around each label, *stopped* when one cannot be printed, and *came_out*
+    with each file; not under the lock.
     """
 
     def __init__(self, spec: VirtualPrinterSpec, folder: Path) -> None:
@@ -45,6 +46,7 @@ class Mechanism:
         self.started: Callable[[], None] = lambda: None
         self.finished: Callable[[], None] = lambda: None
         self.stopped: Callable[[], None] = lambda: None
+        self.came_out: Callable[[Path], None] = lambda _: None
         self._folder = folder
         self._first = 1 + max(
             (int(path.stem) for path in folder.glob("[0-9]*.png") if path.stem.isdecimal()), default=0
@@ -206,5 +208,6 @@ class Mechanism:
             path = self._folder / f"{self._first + len(self.labels):06}.png"
             write_file(path, piece.png(self.spec.dpi), secret=True, sync=False)
             self.labels.append(path)
+            self.came_out(path)
             if half:
                 return

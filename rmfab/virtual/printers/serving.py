@@ -232,6 +232,10 @@ class PrinterHandle:
         """The pictures of the labels that came out, oldest first."""
         return list(self._desk.mechanism.labels)
 
+    def tell(self, came_out: Callable[[Path], None]) -> None:
+        """Call *came_out* with each label from now on."""
+        self._desk.mechanism.came_out = came_out
+
     def control(self, command: str) -> str:
         """Execute a control command and return its answer. Raise StationError if it is rejected."""
         answer = self._desk.obey(command.split())
