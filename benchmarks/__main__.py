@@ -14,6 +14,7 @@ NAMES = (
     "generate",
     "nvs_generate",
     "labels",
+    "printing",
     "flash",
     "claims",
     "merge",

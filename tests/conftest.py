@@ -20,7 +20,7 @@ settings.register_profile("rmfab", deadline=None)  # a busy machine is not a fai
 settings.load_profile("rmfab")
 LONG = 1_000
 """More tests than stand in a file: one with a long test counts for more than one without."""
-GOOD_REASONS = ("no radio", "no real board")
+GOOD_REASONS = ("no radio", "no real board", "no node")
 
 # Records of pools must not lie among those of the person who runs the tests; commands that tests start inherit this.
 os.environ["RMFAB_STATE"] = tempfile.mkdtemp(prefix="rmfab-tests-state-")

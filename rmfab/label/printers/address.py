@@ -9,13 +9,11 @@ file:///FOLDER                                                             one P
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from pathlib import Path
 from typing import Self
-from urllib.parse import unquote
 
 from rmfab.errors import InputError, one_line
 
@@ -109,6 +107,8 @@ def _place(text: str, link: str, scheme: str, rest: str) -> Place:
         case "usb":
             return DevicePlace(_path(text, scheme, rest, "/dev/usb/lp0"))
         case "file":
+            from urllib.parse import unquote
+
             return FolderPlace(_path(text, scheme, unquote(rest), "/srv/labels"))
         case "ipp":
             host, _, path = rest.partition("/")
@@ -150,6 +150,8 @@ def _divided(text: str, place: str) -> tuple[str, str]:
 
 
 def _is_ipv6(text: str) -> bool:
+    import ipaddress
+
     found = _SCOPED.fullmatch(text)
     try:
         return found is not None and ipaddress.ip_address(found[1]).version == 6

@@ -19,5 +19,5 @@ class Patience:
     answer: float = 4.0
     send: float = 20.0
     label: float = 30.0
-    poll: float = 0.15
-    settle: float = 0.3
+    poll: float = 0.1
+    settle: float = 0.2

@@ -53,11 +53,11 @@ def _field(sent: int, total: int, row_bytes: int, data: str) -> str:
 
 
 def _run_lengths(row: str) -> str:
-    """Return a row of hexadecimal digits: `,` for zeros up to its end, `!` for Fs, counts before other runs."""
-    for digit, end in (("0", ","), ("F", "!")):
-        if row.endswith(digit):
-            return _counted(row.rstrip(digit)) + end
-    return _counted(row)
+    """Return a row of hexadecimal digits: `,` for zeros up to its end, and counts before other runs.
+
+    `!`, for ones up to the end, is not used: zebrash fills the row with the digit 1 instead of F.
+    """
+    return f"{_counted(row.rstrip('0'))}," if row.endswith("0") else _counted(row)
 
 
 def _counted(digits: str) -> str:

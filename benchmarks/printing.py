@@ -1,0 +1,103 @@
+"""Labels on a ZPL printer: what each costs this host besides waiting, against zebrafy's encoder.
+
+    python -m benchmarks printing [N] [PACE]
+
+The virtual printer runs in a process of its own, at its own pace: PACE 1 is that of a real printer, 0.4 s for 30 mm at
+4 inches per second. Each label is one job: connect, ask, send, ask until it is out, close. Peer: zebrafy encodes the same
+bitmaps, and does nothing else. Exit code 1 if a label needs 10 ms of computing or more.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from PIL import Image
+from zebrafy.zebrafy_image import ZebrafyImage
+
+from benchmarks.labels import label
+from rmfab.label.picture import make_png
+from rmfab.label.printers.address import PrinterAddress
+from rmfab.label.printers.configuration import Encoding, PrinterConfig
+from rmfab.label.printers.open_printer import open_printer
+from rmfab.label.printers.printer import Delivery
+from rmfab.label.printers.zpl import zpl_job
+from rmfab.label.raster import Raster
+
+TARGET_MS = 10.0
+_WIDTH, _HEIGHT, _DPI = 40, 30, 300
+_DIFFERENT = 50
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark on *argv* (number of labels, pace); return 1 if the target is missed."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    count = int(arguments[0]) if arguments else 1000
+    pace = arguments[1] if len(arguments) > 1 else "0.1"
+    rasters = [_raster(number) for number in range(1, min(count, _DIFFERENT) + 1)]
+    size = f"{rasters[0].width} x {rasters[0].height} dots"
+    for name, encode in _encoders().items():
+        milliseconds, octets = _encoding(encode, rasters)
+        print(f"encode {size:<16} {name:<20} {milliseconds:6.2f} ms  {octets:6.0f} bytes")
+    with _printer(pace) as address:
+        computing, passed = _printing(address, rasters, count)
+    print(
+        f"print {count} labels, pace {pace}: {1000 * computing / count:.2f} ms of computing each, {passed:.0f} s in all"
+    )
+    return int(1000 * computing / count >= TARGET_MS)
+
+
+def _raster(number: int) -> Raster:
+    return Raster.of_image(Image.open(io.BytesIO(make_png(label(number), _WIDTH, _HEIGHT, _DPI).data)))
+
+
+def _encoders() -> dict[str, Callable[[Raster], str | bytes]]:
+    address = PrinterAddress.parse("zpl+tcp://localhost")
+    plain, packed = PrinterConfig(address), PrinterConfig(address, encoding=Encoding.Z64)
+    return {
+        "rmfab run-length": lambda raster: zpl_job(raster, 1, plain),
+        "rmfab z64": lambda raster: zpl_job(raster, 1, packed),
+        "zebrafy ASCII": lambda raster: str(ZebrafyImage(raster.image(), format="ASCII").to_zpl()),
+        "zebrafy Z64": lambda raster: str(ZebrafyImage(raster.image(), format="Z64").to_zpl()),
+    }
+
+
+def _encoding(encode: Callable[[Raster], str | bytes], rasters: Sequence[Raster]) -> tuple[float, float]:
+    """Return the milliseconds of computing and the bytes of one label."""
+    start = time.process_time()
+    octets = sum(len(encode(raster)) for raster in rasters)
+    return 1000 * (time.process_time() - start) / len(rasters), octets / len(rasters)
+
+
+def _printing(address: str, rasters: Sequence[Raster], count: int) -> tuple[float, float]:
+    """Return the seconds of computing and those that passed."""
+    printer = open_printer(PrinterConfig(PrinterAddress.parse(address), dpi=_DPI))
+    computing, passed = time.process_time(), time.monotonic()
+    for number in range(count):
+        if printer.print_label(rasters[number % len(rasters)]) is not Delivery.PRINTED:
+            raise AssertionError("a label was not printed")
+    return time.process_time() - computing, time.monotonic() - passed
+
+
+@contextmanager
+def _printer(pace: str) -> Iterator[str]:
+    """Serve a virtual printer in a process of its own; yield its address."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "rmfab", "printer", "serve", "--json", "--tcp-port", "0"]
+        command += ["--dpi", str(_DPI), "--media", f"{_WIDTH}x{_HEIGHT}", "--pace", pace, "--dir", folder]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:
+            if served.stdout is None:
+                raise AssertionError("it is a pipe")
+            try:
+                address = json.loads(served.stdout.readline())["address"]
+                threading.Thread(target=served.stdout.read, daemon=True).start()  # a full pipe would stop the printer
+                yield address
+            finally:
+                served.terminate()
