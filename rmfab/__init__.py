@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from rmfab.operations.export_units import ExportUnitsRequest, export_units
     from rmfab.operations.generate import GenerateRequest, generate
     from rmfab.operations.import_batch import Imported, ImportRequest, import_batch
+    from rmfab.operations.list_units import UnitQuery, list_units
     from rmfab.operations.open_registrar import CloudAccess
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
     from rmfab.operations.register_units import RegisterRequest, register_units
+    from rmfab.operations.reidentify import ReidentifyRequest, reidentify
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
     from rmfab.operations.terminal import Terminal, Unattended
     from rmfab.operations.try_update import TryRequest, try_update
+    from rmfab.operations.write_report import ReportRequest, write_report
     from rmfab.product.product import Product
     from rmfab.product.product_file import load_product
     from rmfab.product.vocabulary import Chip
@@ -58,11 +61,14 @@ __all__ = [
     "LineRun",
     "Product",
     "RegisterRequest",
+    "ReidentifyRequest",
+    "ReportRequest",
     "RmfabError",
     "Secret",
     "Terminal",
     "TryRequest",
     "Unattended",
+    "UnitQuery",
     "Workspace",
     "accept_release",
     "build_files",
@@ -73,15 +79,18 @@ __all__ = [
     "factory_image",
     "generate",
     "import_batch",
+    "list_units",
     "load_product",
     "open_workspace",
     "pack",
     "print_labels",
     "read_image",
     "register_units",
+    "reidentify",
     "run_line",
     "serve",
     "try_update",
+    "write_report",
 ]
 
 _ROOMS = {
@@ -105,11 +114,14 @@ _ROOMS = {
     "LineRun": "rmfab.operations.run_line",
     "Product": "rmfab.product.product",
     "RegisterRequest": "rmfab.operations.register_units",
+    "ReidentifyRequest": "rmfab.operations.reidentify",
+    "ReportRequest": "rmfab.operations.write_report",
     "RmfabError": "rmfab.errors",
     "Secret": "rmfab.secret",
     "Terminal": "rmfab.operations.terminal",
     "TryRequest": "rmfab.operations.try_update",
     "Unattended": "rmfab.operations.terminal",
+    "UnitQuery": "rmfab.operations.list_units",
     "Workspace": "rmfab.workspace.workspace",
     "accept_release": "rmfab.operations.accept_release",
     "build_files": "rmfab.operations.build_files",
@@ -120,15 +132,18 @@ _ROOMS = {
     "factory_image": "rmfab.identity.factory_image",
     "generate": "rmfab.operations.generate",
     "import_batch": "rmfab.operations.import_batch",
+    "list_units": "rmfab.operations.list_units",
     "load_product": "rmfab.product.product_file",
     "open_workspace": "rmfab.workspace.workspace",
     "pack": "rmfab.nvs.packing",
     "print_labels": "rmfab.operations.print_labels",
     "read_image": "rmfab.nvs.reader",
     "register_units": "rmfab.operations.register_units",
+    "reidentify": "rmfab.operations.reidentify",
     "run_line": "rmfab.operations.run_line",
     "serve": "rmfab.virtual.bench.serving",
     "try_update": "rmfab.operations.try_update",
+    "write_report": "rmfab.operations.write_report",
 }
 
 

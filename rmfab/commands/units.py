@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import click
@@ -66,15 +66,9 @@ def _print_csv(units: Iterator[ListedUnit]) -> None:
     from rmfab.report.spreadsheet_text import write_rows
     from rmfab.report.units import COLUMNS, row_of
 
-    first = list(_first(units))  # an error comes before the head
+    first = list(islice(units, 1))  # an error comes before the head
     write_rows(sys.stdout, COLUMNS, map(row_of, chain(first, units)))
     sys.stdout.flush()
-
-
-def _first(units: Iterator[ListedUnit]) -> Iterator[ListedUnit]:
-    for unit in units:
-        yield unit
-        return
 
 
 def _tell(count: int, batch: str | None) -> None:

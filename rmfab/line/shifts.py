@@ -11,7 +11,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rmfab.product.toml_reader import Table
 
@@ -113,10 +112,17 @@ def shifts_in(table: Table) -> Shifts:
             table.complain("shifts", f'"{text}" is not a time of day', 'write hours and minutes, such as "06:00"')
     if len(set(starts)) < len(starts):
         table.complain("shifts", "two shifts start at the same time")
+    return Shifts(tuple(sorted(starts)), _local(table))
+
+
+def _local(table: Table) -> LocalTime:
     zone = table.text("timezone", "")
+    if not zone:
+        return HOST_TIME
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
-        local = LocalTime(ZoneInfo(zone)) if zone else HOST_TIME
+        return LocalTime(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         table.complain("timezone", f'"{zone}" is not a time zone', 'write its IANA name, such as "Asia/Shanghai"')
-        local = HOST_TIME
-    return Shifts(tuple(sorted(starts)), local)
+        return HOST_TIME

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rmfab.errors import printable
+from rmfab.errors import InputError, printable
 from rmfab.report.document import ReportDocument, missing_extra
 from rmfab.report.sections import Kind, Section
 from rmfab.report.spreadsheet_text import is_formula
@@ -75,6 +75,10 @@ class _Book:
 
 def write_xlsx(path: Path, report: ReportDocument) -> None:
     """Write the workbook to *path*. Raise InputError if a sheet cannot hold all units."""
+    units = report.totals["units"]
+    if units > _MOST_ROWS:
+        hint = "write it as .csv or .json, or a report of each batch"
+        raise InputError(f"a sheet cannot hold {units} units", hint=hint)
     book = _Book(path)
     pairs = list(_pairs({"report": report.head.to_json(), "totals": report.totals}))
     book.sheet("Summary", ("what", "value"), pairs, (Kind.TEXT, Kind.TEXT))

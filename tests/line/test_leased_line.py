@@ -416,3 +416,36 @@ def test_a_unit_of_a_different_process(world):
             again = one.run(boards[1].url)
         assert (again.code, again.unit["serial"]) == (0, "LMP-000006")
     assert world.states() == {"generated": 2, "handed-over": 3, "void": 1, "verified": 2}
+
+
+def test_a_different_identity_only_with_the_server(world):
+    """A returned unit gets a different identity from the server, not from the lease; away, nothing is changed."""
+    one = world.one
+    with serve([spec()]) as (board,):
+        serial = one.run(board.url).unit["serial"]
+        words = ["reidentify", serial, *ports(board.url), "--reason", "returned", "--yes"]
+        before = world.states()
+        cut(one)
+        assert one.do(*words).code == 4
+        mend(one)
+        assert world.states() == before
+        said = one.do(*words)
+    assert (said.code, said.unit["outcome"]) == (0, "PASS")
+    with world.shared() as ledger:
+        (void,) = (event.event for event in ledger.history(serial) if event.event.kind == "void")
+        assert ledger.named(said.unit["mac"]).serial == void.details["successor"] == said.unit["serial"]
+        assert ledger.check() == ()
+
+
+def test_who_did_it_while_the_server_was_away(world):
+    """An event that waited in the spool has the name of who did it, not of who brought it to the server."""
+    one = world.one
+    with serve([spec(), spec(index=1)]) as boards:
+        with at_claim(one, lambda: cut(one)):
+            said = one.run(boards[0].url, extra=("--operator", "op-7"))
+        assert said.code == 0
+        mend(one)
+        assert one.run(boards[1].url, extra=("--operator", "op-9")).code == 0
+    with world.shared() as ledger:
+        names = {event.event.details.get("operator") for event in ledger.history(said.unit["serial"])[1:]}
+    assert names == {"op-7"}
