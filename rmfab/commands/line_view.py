@@ -99,7 +99,7 @@ class UnitLines:
         reasons: Pieces = []
         for step in self._steps.pop(ended.slot, []):
             bad = step.outcome not in (Outcome.PASS, Outcome.SKIP)
-            if not (bad or step.step in _SHOWN or "label" in step.measurements):
+            if not (bad or step.step in _SHOWN or step.step.own or "label" in step.measurements):
                 continue
             pieces += [(f"  {step.step} ", None), (_result(step), COLOURS[step.outcome])]
             pieces.append((f" {step.seconds:.1f}s", None))
