@@ -126,7 +126,7 @@ class UnitLines:
         named = {step.step: self._step(step) for step in steps if _bad(step)}
         room -= sum(_size(one) for one in named.values())
         good = {step.step: step for step in steps if not _bad(step) and _tells(step)}
-        for step in _SHOWN:
+        for step in (*_SHOWN, *(step for step in good if step.own)):
             if step in named or step not in good or _size(self._step(good[step])) > room:
                 continue
             named[step] = self._step(good[step])

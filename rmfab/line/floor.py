@@ -201,7 +201,8 @@ class Floor:
         if book is None or ended.mac is None or ended.outcome in (Outcome.ABORTED, Outcome.SEEN):
             return
         try:
-            book.count(slot, SeenBoard(ended.mac, ended.outcome, ended.cause))
+            seen = SeenBoard(ended.mac, ended.outcome, ended.cause)
+            book.count(slot, seen, decides=Step.IDENTIFY in self._job.steps)
         except (InputError, StationError) as error:
             self._say(slot, f"cannot count this board for its slot: {error}", "warning")
         self._is_closed(slot)

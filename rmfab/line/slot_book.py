@@ -101,9 +101,10 @@ class SlotBook:
         """Return whether *cause* on *board* is the fault of *slot*."""
         return slot.name in self._slots and is_slots_fault(self.state(slot).recent, board, cause)
 
-    def count(self, slot: Slot, seen: SeenBoard) -> str | None:
+    def count(self, slot: Slot, seen: SeenBoard, *, decides: bool = True) -> str | None:
         """Count a board that has ended on *slot*; lock the slot if that is a reason, and return it.
 
+        *decides*: the run proves its units, and does not only flash them.
         Raise InputError or StationError if the book cannot be written.
         """
         if slot.name not in self._slots:
@@ -116,7 +117,7 @@ class SlotBook:
                 for port, state in pages.items()
             )
             state = replace(pages[here] or SlotState(slot.name), name=slot.name)
-            state = replace(state, recent=with_board(state.recent, seen, elsewhere))
+            state = replace(state, recent=with_board(state.recent, seen, elsewhere=elsewhere, decides=decides))
             recents = {name: self._recent(page, one) for name, one in self._slots.items()} | {slot.name: state.recent}
             reason = None if state.locked else reason_to_lock(slot.name, recents, self._worse)
             if reason is not None:

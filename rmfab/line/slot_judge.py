@@ -21,7 +21,6 @@ KEPT_BOARDS = 100
 _LOOK_BACK = 5
 _LEAST_OTHERS = 20
 _PASSED = (Outcome.PASS, Outcome.MARGINAL)
-_DECIDED = (*_PASSED, Outcome.FAIL)
 
 Worse = Callable[[tuple[int, int], tuple[int, int]], bool]
 """Whether a yield, as passed and whole, is worse than that of the others, and not by chance: what yield is, is defined
@@ -43,11 +42,12 @@ Recent = tuple[SeenBoard, ...]
 """The boards of a slot, each once, in the order of their last runs."""
 
 
-def with_board(recent: Recent, seen: SeenBoard, elsewhere: bool) -> Recent:
-    """Return *recent* after *seen*; *elsewhere*: the board had its first run on a different slot."""
+def with_board(recent: Recent, seen: SeenBoard, *, elsewhere: bool = False, decides: bool = True) -> Recent:
+    """Return *recent* after *seen*. *elsewhere*: the board had its first run on a different slot. *decides*: a run that
+    passed proved the unit; one that only flashed it is no first pass."""
     before = next((one for one in recent if one.board == seen.board), None)
     first = before.first if before is not None else None
-    if first is None and seen.outcome in _DECIDED and not elsewhere:
+    if first is None and not elsewhere and (seen.outcome is Outcome.FAIL or (decides and seen.outcome in _PASSED)):
         first = seen.outcome
     others = tuple(one for one in recent if one.board != seen.board)
     return (*others, SeenBoard(seen.board, seen.outcome, seen.cause, first))[-KEPT_BOARDS:]

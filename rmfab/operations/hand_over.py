@@ -241,7 +241,9 @@ class _Contents:
         self._workspace = workspace
         self._resealing = Resealing(workspace)
         self._files: dict[str, tuple[str, bytes]] = {}
-        named = [path for path in (workspace.product.factory.config, workspace.product.label.font) if path is not None]
+        product = workspace.product
+        paths = (product.factory.config, product.label.font, *(step.picture for step in product.steps))
+        named = [path for path in paths if path is not None]
         for number, path in enumerate(named):
             self._files[f"file-{number:02d}"] = self._path(path), read_input(path)
         self._files[handover_file.PRODUCT] = FILE_NAME, read_input(workspace.root / FILE_NAME, "product")

@@ -347,9 +347,12 @@ def test_what_product_toml_names_travels(owner: Side, factory: Side) -> None:
     before = toml.read_text()
     (owner.folder / "fonts").mkdir()
     (owner.folder / "fonts" / "Lamp.ttf").write_bytes(b"letters")
-    toml.write_text(before.replace("[label]\n", '[label]\nfont = "fonts/Lamp.ttf"\n'))
+    (owner.folder / "white.png").write_bytes(b"dots")
+    step = '\n[[step]]\nname = "lamp"\nafter = "boot"\nask = "Is it white?"\npicture = "white.png"\n'
+    toml.write_text(before.replace("[label]\n", '[label]\nfont = "fonts/Lamp.ttf"\n') + step)
     owner.give(factory, "1.handover", "--count", "1")
     assert (factory.folder / "fonts" / "Lamp.ttf").read_bytes() == b"letters"
+    assert (factory.folder / "white.png").read_bytes() == b"dots"
     (owner.folder.parent / "elsewhere.ttf").write_bytes(b"letters")
     for path in ("../elsewhere.ttf", "keys/unique.key", "a b.ttf"):
         (owner.folder / "a b.ttf").write_bytes(b"letters")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from rmfab.causes import Blame, Cause, Retry
@@ -10,7 +13,8 @@ from rmfab.line.ending import Ending
 from rmfab.line.events import Step
 from rmfab.line.job import RESET_STEPS, RUN_STEPS, VERIFY_STEPS
 from rmfab.line.retries import Again, Tries, cured, start_of
-from tests.line.floor import serve, spec
+from tests.line.floor import beside, found, ports, serve, spec
+from tests.terminal import environment
 
 RELAY = Step.named("relay")
 ROWS = {
@@ -116,8 +120,6 @@ def test_a_cable_that_comes_back(factory):
         factory.wait_for(lambda event: "trying it again" in event.get("text", ""))
         board.control("return")
 
-    from tests.line.floor import beside
-
     with serve([spec(faults=("vanish",))]) as (board,), beside(plug_in):
         said = factory.run(board.url)
     assert (said.code, said.verdict) == (0, ("PASS", None))
@@ -131,3 +133,45 @@ def test_a_cable_that_comes_back(factory):
     assert [one.outcome.value for one in kept] == ["ERROR", "MARGINAL"]
     assert list(factory.states().values()) == ["verified"]
     factory.check()
+
+
+@pytest.mark.slow
+def test_killed_between_two_attempts(factory):
+    """A line that is killed after a failed attempt leaves it in the ledger; the same command goes on, with the same
+    identity."""
+    with serve([spec(faults=("vanish",))]) as (board,):
+        argv = [sys.executable, "-m", "rmfab", "-C", str(factory.root), "run", *ports(board.url), "--json"]
+        with subprocess.Popen(argv, env=environment(), stdout=subprocess.PIPE, text=True) as line:
+            assert line.stdout is not None
+            next(text for text in line.stdout if '"port-gone"' in text)
+            line.kill()
+        board.control("return")
+        said = factory.run(board.url)
+    assert (said.code, said.verdict) == (0, ("PASS", None))
+    with factory.ledger() as ledger:
+        kept = [one.event for one in ledger.history("LMP-000001") if one.event.step == "flash"]
+    assert [one.outcome.value for one in kept] == ["ERROR", "PASS"]
+    assert list(factory.states().values()) == ["verified"]
+    factory.check()
+
+
+@pytest.mark.slow
+def test_a_group_is_tried_again_whole(tmp_path):
+    """With [verify] retry, a unit that answers late once is started again, and everything since its boot is repeated; a
+    board that was swapped meanwhile is not taken for it."""
+    edits = (("retry = false", "retry = true"), ("answer_timeout = 60.0", "answer_timeout = 2.0"))
+    factory = found(tmp_path / "ws", edits=edits)
+
+    def heal(board):
+        factory.wait_for(lambda event: "trying it again" in event.get("text", ""))
+        board.control("fault none")
+
+    with serve([spec(faults=("stalled-session",))]) as (board,), beside(lambda: heal(board)):
+        said = factory.run(board.url)
+    assert (said.code, said.verdict) == (0, ("PASS", None)), said.unit["reason"]
+    steps = [(e["step"], e["outcome"]) for e in said.events if e["event"] == "step"][4:10]
+    assert steps == [
+        ("boot", "PASS"), ("identify", "PASS"), ("provision", "FAIL"),
+        ("boot", "PASS"), ("identify", "PASS"), ("provision", "MARGINAL"),
+    ]  # fmt: skip
+    assert list(factory.states().values()) == ["verified"]

@@ -20,7 +20,7 @@ def boards(*endings, start=0):
     """Return what a slot has seen: a new board per ending, an outcome with its cause."""
     recent = ()
     for number, (outcome, cause) in enumerate(endings, start):
-        recent = with_board(recent, SeenBoard(f"mac-{number}", outcome, cause), elsewhere=False)
+        recent = with_board(recent, SeenBoard(f"mac-{number}", outcome, cause))
     return recent
 
 
@@ -51,9 +51,9 @@ def test_the_same_board_again_is_one_board():
     """A board that fails three times on a slot is a bad board, not a bad slot; its first verdict is what counts."""
     recent = ()
     for outcome, cause in [(FAIL, "silent")] * 3:
-        recent = with_board(recent, SeenBoard("mac", outcome, cause), elsewhere=False)
+        recent = with_board(recent, SeenBoard("mac", outcome, cause))
     assert reason_to_lock("A1", {"A1": recent}, worse) is None
-    recent = with_board(recent, SeenBoard("mac", Outcome.PASS), elsewhere=False)
+    recent = with_board(recent, SeenBoard("mac", Outcome.PASS))
     assert recent == (SeenBoard("mac", Outcome.PASS, None, FAIL),)
 
 
@@ -93,9 +93,12 @@ def test_a_board_that_came_from_a_different_slot():
     """The first pass of a board is on the slot where it had its first run; errors are no pass."""
     recent = with_board((), SeenBoard("mac", Outcome.PASS), elsewhere=True)
     assert recent[0].first is None
-    recent = with_board((), SeenBoard("mac", ERROR, "noise"), elsewhere=False)
+    recent = with_board((), SeenBoard("mac", ERROR, "noise"))
     assert recent[0].first is None
-    assert with_board(recent, SeenBoard("mac", Outcome.PASS), elsewhere=False)[0].first is Outcome.PASS
+    assert with_board(recent, SeenBoard("mac", Outcome.PASS))[0].first is Outcome.PASS
+    flashed = with_board(recent, SeenBoard("mac", Outcome.PASS), decides=False)
+    assert flashed[0].first is None, "it was only flashed"
+    assert with_board(flashed, SeenBoard("mac", FAIL, "silent"))[0].first is FAIL
 
 
 def test_old_boards_are_forgotten():

@@ -281,6 +281,7 @@ def test_one_wrong_character(factory, once):
     """A character that the cable changed once is the cable's ERROR, not another node or app: a second attempt from the
     restart on passes, and is MARGINAL."""
     with serve([spec()]) as (board,), GarblingProxy(board.url, once=once) as url:
+        UNITS[url] = board.provisioning_url
         said = factory.run(url)
     assert said.verdict == ("PASS", None)
     (first,) = [event for event in said.events if event["event"] == "step" and event["outcome"] == "ERROR"]
