@@ -14,7 +14,7 @@ from packaging.version import Version
 from tests.terminal import ROOT
 
 STATION = ROOT / "requirements" / "station.txt"
-EXTRAS = ("ble", "cloud", "pkcs11", "postgres", "screen")
+EXTRAS = ("ble", "cloud", "pkcs11", "postgres", "reports", "screen")
 OURSELVES = "rmfab (setup.cfg)"
 _PIN = re.compile(
     r"^([a-z0-9-]+)==([^ ;\\]+)(?: ;[^\\]+)? \\\n"
