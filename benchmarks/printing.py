@@ -3,8 +3,8 @@
     python -m benchmarks printing [N] [PACE]
 
 The virtual printer runs in a process of its own, at its own pace: PACE 1 is that of a real printer, 0.4 s for 30 mm at
-4 inches per second. Each label is one job: connect, ask, send, ask until it is out, close. Peer: zebrafy encodes the same
-bitmaps, and does nothing else. Exit code 1 if a label needs 10 ms of computing or more.
+4 inches per second. Each label is one job: connect, ask, send, ask until it is out, close. Peer: zebrafy encodes the
+same bitmaps, and does nothing else. Exit code 1 if a label needs 10 ms of computing or more.
 """
 
 from __future__ import annotations

@@ -211,6 +211,24 @@ def _write_labels(sheet: Path) -> None:
     row.quantize(8).save(DOCS / "labels.png", optimize=True)
 
 
+def render_printer(home: Path) -> None:
+    """printer-test.png: the test label and the test code, as a printer of 203 dpi puts them on 40 x 30 mm."""
+    from PIL import Image
+
+    shell = Shell(home)
+    for name in ("test", "test-code"):
+        shell.silently(f"rmfab printer {name} --printer file://{home}/out --size 40x30")
+    labels = [Image.open(path).convert("L") for path in sorted((home / "out").glob("*.png"))]
+    margin = 16
+    width = sum(label.width for label in labels) + margin * (len(labels) + 1)
+    page = Image.new("L", (width, labels[0].height + 2 * margin), 208)
+    left = margin
+    for label in labels:
+        page.paste(label, (left, margin))
+        left += label.width + margin
+    page.quantize(4).save(DOCS / "printer-test.png", optimize=True)
+
+
 def render_live(home: Path) -> None:
     """live.svg: a shift, at a moment when one unit has passed, one has failed, and two are being flashed."""
     shell = Shell(home)
@@ -434,6 +452,7 @@ PICTURES = {
     "styles": render_styles,
     "report": render_report,
     "screen": render_screen,
+    "printer": render_printer,
 }
 
 

@@ -26,4 +26,4 @@ def printable_dots(config: PrinterConfig, media: Media, dpi: int) -> tuple[int, 
         if roll is None:
             raise fault_of(Cause.PRINTER_MEDIA, config.address.text, f"unknown roll: {media}")
         return roll.dots_wide, roll.dots_long or int(height / MM_PER_INCH * dpi)
-    return int(media.width / MM_PER_INCH * dpi), int(height / MM_PER_INCH * dpi)
+    return round(media.width / MM_PER_INCH * dpi), round(height / MM_PER_INCH * dpi)

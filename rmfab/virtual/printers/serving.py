@@ -32,7 +32,7 @@ _LABEL_MARKS = (b"^GF", b"BITMAP ", b"\x1biz")
 _JUNK = b"\x02\xff\x00,,,\x03\r\n\x80 C" * 5
 _READ = 1 << 14
 _LONGEST_COMMAND = 4096
-_COMMANDS = "commands are fault NAME[=N], fix [NAME], take, vanish, return, and state"
+_COMMANDS = "commands: fault NAME[=N]|none | fix [NAME] | take | vanish | return | state"
 
 
 class PrinterReader(Protocol):
@@ -100,6 +100,8 @@ class PrinterDesk:
 
     def _obey(self, words: list[str]) -> str:
         match words:
+            case ["fault", "none"]:
+                self.mechanism.fix()
             case ["fault", name]:
                 self.mechanism.give(PrinterTroubleCall.parse(name))
             case ["fix"]:
