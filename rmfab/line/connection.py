@@ -110,14 +110,16 @@ class BoardConnection:
         return loader, facts
 
     def recover(self) -> None:
-        """Be ready for another attempt: open a port again that went away. Raise PortError if it stays away."""
+        """Be ready for another attempt: open a port again that went away. Raise PortError if it stays away.
+
+        esptool closes a port on which nothing answers.
+        """
         self._loader = self._log = None
         try:
-            guarded(self.address, lambda: self._port.in_waiting)
+            if self._port.is_open and guarded(self.address, lambda: self._port.in_waiting) >= 0:
+                return
         except PortError:
             self._port.close()
-        else:
-            return
         deadline = time.monotonic() + _RETURN_SECONDS
         while True:
             self._keep_going()

@@ -264,6 +264,8 @@ class Stopped:
     def __init__(self, stopped: bool = False, by: RmfabError | None = None) -> None:
         self.stopped = stopped
         self.stopped_by = by
+        self.used_up = False
+        self.closed: dict[str, object] = {}
         self.units: list[UnitEnded] = []
         self.bug: Exception | None = None
 

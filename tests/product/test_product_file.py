@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.files import shipped
 from rmfab.product import product as values
+from rmfab.product.console_pattern import ConsolePatterns
 from rmfab.product.deployment import Deployment
+from rmfab.product.own_step import OwnStep
 from rmfab.product.product import ParamName, Product
 from rmfab.product.product_file import load_product, parse_product
 from rmfab.product.vocabulary import Chip, CloudProof, ConsoleMode, Credentials, KeyKind, QrForm, Security, Transport
@@ -51,7 +53,7 @@ def template() -> str:
     for key, value in {"CHIP": "esp32", "SERIAL": "L-{scan}", "CREDENTIALS": "certificate", "MQTT_NOTE": ""}.items():
         text = text.replace(f"@{key}@", value)
     text = text.replace("@RECIPIENT@", "age1" + "q" * 58).replace("@RECIPIENT_NAME@", "host")
-    return re.sub(r"^# (\w+ = )", r"\1", re.sub(r"@\w+@", "a.example", text), flags=re.MULTILINE)
+    return re.sub(r"^# (\w+ = |\[\[)", r"\1", re.sub(r"@\w+@", "a.example", text), flags=re.MULTILINE)
 
 
 def test_the_template_is_a_product() -> None:
@@ -64,7 +66,9 @@ def test_the_template_is_a_product() -> None:
 
 def test_every_key_is_in_the_template() -> None:
     """The keys of the template are the fields of the product's dataclasses."""
-    told = {name: set(table) for name, table in tomllib.loads(template()).items()}
+    tables = tomllib.loads(template())
+    told = {name: set(table) for name, table in tables.items() if isinstance(table, dict)}
+    assert {key for step in tables["step"] for key in step} == {field.name for field in dataclasses.fields(OwnStep)}
     renamed = {"validity_days": "validity"}
     for field in dataclasses.fields(Product):
         kind = getattr(values, str(field.type), None)
@@ -73,6 +77,7 @@ def test_every_key_is_in_the_template() -> None:
         keys = {renamed.get(f.name, f.name) for f in dataclasses.fields(kind)}
         if kind is values.VerifyPolicy:
             keys = keys - {"scan"} | {f"scan_{f.name}" for f in dataclasses.fields(values.ScanPolicy)}
+            keys = keys - {"patterns"} | {f"console_{f.name}" for f in dataclasses.fields(ConsolePatterns)}
         if kind is values.CloudPolicy:
             keys = keys - {"deployment"} | {f.name for f in dataclasses.fields(Deployment)}
         assert told[field.name] == keys
@@ -120,7 +125,10 @@ def test_the_keys_of_verify() -> None:
     assert (verify.cloud, verify.cloud_param, verify.cloud_timeout) == (
         CloudProof.WITNESS, ParamName("Light", "Power"), 20.0,
     )  # fmt: skip
-    assert parse_product(MINIMAL, HERE).verify == parse_product(template(), HERE).verify == values.VerifyPolicy()
+    shown = parse_product(template(), HERE).verify  # its patterns are an example
+    assert len(shown.patterns.must) == len(shown.patterns.must_not) == 1
+    shown = dataclasses.replace(shown, patterns=ConsolePatterns())
+    assert parse_product(MINIMAL, HERE).verify == shown == values.VerifyPolicy()
 
 
 @pytest.mark.parametrize(("former", "now"), [("true", CloudProof.CONSOLE), ("false", CloudProof.OFF)])
