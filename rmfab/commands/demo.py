@@ -53,7 +53,7 @@ def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, screen:
         failure = _run(demo, screen=screen)
         made = demo.finish(terminal.TERMINAL)
     if not terminal.json_wanted():
-        _show(made, folder)
+        _show(tuple(one for one in made if one.mac or not screen), folder)
     if failure is not None:
         failure.what = failure.what.replace("`rmfab trace", f"`rmfab -C {folder} trace")
         raise failure

@@ -96,7 +96,11 @@ def _attempts(visits: Sequence[Visited], view: View) -> list[Row]:
         said = f"  {ended.ts[11:19]}  {padded(visited.unit, 14)}  "
         why = f"  {clock(ended.seconds)}  {speech.summary(ended.cause, ended.reason)}"
         rows.append(
-            ((said, "paper"), (speech.tr(LOOK_WORDS[visited.look]), f"{visited.look}-text"), (cut(why, 60), "dim"))
+            (
+                (said, "paper"),
+                (speech.tr(LOOK_WORDS[visited.look]), f"{visited.look}-text"),
+                (cut(why, _half(view) - 36), "dim"),
+            )
         )
     return rows
 
