@@ -17,7 +17,8 @@ from rmfab.language.durations import clock
 from rmfab.language.speech import Language, Speech, speech_in
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, SlotService, SlotWaiting, StepProgress, StepStarted, UnitEnded
-from rmfab.screen.tally import FirstPass
+from rmfab.report.yields import Ratio
+from rmfab.screen.tally import percent
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
 if TYPE_CHECKING:
@@ -95,9 +96,7 @@ class LiveTable:
                 found = event.text.removeprefix("waiting").removeprefix(": ")  # the row says by itself that it waits
                 self._rows[event.slot] = SlotRow(event.slot, found)
 
-    def render(
-        self, width: int, height: int, first_pass: FirstPass | None = None, seconds: float | None = None
-    ) -> Table:
+    def render(self, width: int, height: int, first_pass: Ratio | None = None, seconds: float | None = None) -> Table:
         """Return the table for a terminal of this size; it is at most *height* - 1 lines high.
 
         Its last line also has the yield *first_pass*, and the *seconds* that the run has taken, if they are given.
@@ -122,8 +121,8 @@ class LiveTable:
         whole = Table.grid()
         whole.add_row(table)
         totals = self._totals(rows, len(shown))
-        if first_pass is not None and first_pass.of:
-            totals.append(f"  {self._speech.tr('first pass')} {first_pass.percent}")
+        if first_pass is not None and first_pass.whole:
+            totals.append(f"  {self._speech.tr('first pass')} {percent(first_pass)}")
         if seconds is not None:
             totals.append(f"  {clock(seconds)}", style="bright_black")
         whole.add_row(totals)

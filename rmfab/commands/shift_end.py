@@ -17,7 +17,8 @@ from rmfab.language.durations import clock
 from rmfab.language.speech import Speech, marked
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, UnitEnded
-from rmfab.screen.tally import FirstPass, Tally
+from rmfab.report.yields import Ratio
+from rmfab.screen.tally import RunTally, percent
 
 _TOLD = (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN)
 _GOOD = (Outcome.PASS, Outcome.MARGINAL, Outcome.SEEN)
@@ -43,7 +44,7 @@ class ShiftEnd:
         self._now = now
         self._began = now()
         self._last: dict[str, _Ended] = {}
-        self._tally = Tally(slots)
+        self._tally = RunTally(slots)
 
     def note(self, event: LineEvent) -> None:
         """Take in one event."""
@@ -53,7 +54,7 @@ class ShiftEnd:
             self._tally.count(event, self._now())
 
     @property
-    def first_pass(self) -> FirstPass:
+    def first_pass(self) -> Ratio:
         """The first-pass yield so far."""
         return self._tally.first_pass()
 
@@ -81,10 +82,10 @@ class ShiftEnd:
         verdicts[Outcome.PASS] += verdicts.pop(Outcome.MARGINAL, 0)
         told = ", ".join(f"{verdicts[one]} {verdict_word(one, self._speech)}" for one in _TOLD if verdicts[one])
         text = tr("units: {count} in {time}: {told}", count=self._tally.units, time=clock(self.seconds), told=told)
-        if not first.of:
+        if not first.whole:
             return text
         share = tr(
-            "first-pass yield {percent} ({passed} of {of})", percent=first.percent, passed=first.passed, of=first.of
+            "first-pass yield {percent} ({passed} of {of})", percent=percent(first), passed=first.passed, of=first.whole
         )
         return f"{text}; {share}"
 

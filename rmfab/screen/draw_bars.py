@@ -12,8 +12,9 @@ from rmfab.language.durations import clock
 from rmfab.language.speech import Speech, marked
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import Message
+from rmfab.report.yields import Ratio
 from rmfab.screen.ink import Piece, Row, cut, filled, padded, width_of
-from rmfab.screen.tally import FirstPass
+from rmfab.screen.tally import percent
 from rmfab.screen.tile import LOOK_WORDS, Look
 from rmfab.screen.wall import Heading
 
@@ -40,12 +41,12 @@ _TOTALS = (
 
 
 @dataclass(frozen=True)
-class Numbers:
+class HeadNumbers:
     """The numbers of the top line: units *today* by verdict, first-pass yield, and what is *left* in the batch."""
 
     today: Counter[Outcome]
-    hour: FirstPass
-    shift: FirstPass
+    hour: Ratio
+    shift: Ratio
     left: int | None = None
 
 
@@ -74,7 +75,7 @@ class FootText:
     more: int = 0
 
 
-def draw_head(heading: Heading, numbers: Numbers, around: Surroundings, speech: Speech, width: int) -> list[Row]:
+def draw_head(heading: Heading, numbers: HeadNumbers, around: Surroundings, speech: Speech, width: int) -> list[Row]:
     """Return the two rows at the top."""
     tr = speech.tr
     names = [(name, "bar-strong") for name in (heading.product, heading.batch, heading.release) if name]
@@ -103,7 +104,7 @@ def draw_head(heading: Heading, numbers: Numbers, around: Surroundings, speech: 
         else marked("yield 1 h {hour}, shift {shift}")
     )
     yields: list[Piece] = [
-        (tr(named, hour=numbers.hour.percent, shift=numbers.shift.percent), "bar"),
+        (tr(named, hour=percent(numbers.hour), shift=percent(numbers.shift)), "bar"),
         (_GAP + clock(around.runs) + " ", "bar-dim"),
     ]
     return [first, _row(people, yields, width)]

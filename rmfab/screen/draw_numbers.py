@@ -9,15 +9,15 @@ from rmfab.language.durations import clock
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import UnitEnded
 from rmfab.screen.block_letters import BLOCK, MARKS
-from rmfab.screen.draw_wall import View
+from rmfab.screen.draw_wall import WallView
 from rmfab.screen.ink import Row, cut, filled, padded
-from rmfab.screen.tally import CauseCount, SlotCount, Tally
+from rmfab.screen.tally import CauseCount, RunTally, SlotCount, percent
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
 _BAR = 16
 
 
-def draw_numbers(tally: Tally, view: View) -> list[Row]:
+def draw_numbers(tally: RunTally, view: WallView) -> list[Row]:
     """Return the view as rows: beside each other on a wide screen, else one below the other."""
     units, causes, slots = _units(list(tally.recent), view), _causes(tally.causes(), view), _slots(tally.slots(), view)
     if view.width < 120:
@@ -32,7 +32,7 @@ def _indented(rows: Sequence[Row]) -> list[Row]:
     return [(("  ", "paper"), *row) for row in rows]
 
 
-def _units(recent: Sequence[UnitEnded], view: View) -> list[Row]:
+def _units(recent: Sequence[UnitEnded], view: WallView) -> list[Row]:
     tr = view.speech.tr
     width = view.width if view.width < 120 else view.width // 2
     rows: list[Row] = [((tr("last units"), "strong"),)]
@@ -45,7 +45,7 @@ def _units(recent: Sequence[UnitEnded], view: View) -> list[Row]:
     return rows
 
 
-def _causes(causes: Sequence[CauseCount], view: View) -> list[Row]:
+def _causes(causes: Sequence[CauseCount], view: WallView) -> list[Row]:
     """Return the causes of first-pass failures, with bars and the share that each makes with those above it."""
     tr = view.speech.tr
     rows: list[Row] = [((tr("why units failed at the first pass"), "strong"),)]
@@ -59,7 +59,7 @@ def _causes(causes: Sequence[CauseCount], view: View) -> list[Row]:
     return rows if causes else [*rows, ((tr("none"), "dim"),)]
 
 
-def _slots(slots: Sequence[SlotCount], view: View) -> list[Row]:
+def _slots(slots: Sequence[SlotCount], view: WallView) -> list[Row]:
     """Return the slots side by side: verdicts by number, and the first-pass yield."""
     tr = view.speech.tr
     head = (
@@ -70,11 +70,11 @@ def _slots(slots: Sequence[SlotCount], view: View) -> list[Row]:
     rows: list[Row] = [((tr("slots side by side"), "strong"),), ((head, "dim"),)]
     for one in slots:
         counts = "".join(f"{one.verdicts[outcome] or '-':>6}" for outcome in _COLUMNS)
-        share = one.first_pass.passed / one.first_pass.of if one.first_pass.of else 0.0
+        share = one.first_pass.passed / one.first_pass.whole if one.first_pass.whole else 0.0
         cells = round(_BAR * share)
         rows.append((
-            (padded(one.slot, 12), "paper"), (counts, "paper"), (f"  {one.first_pass.percent:>8} ", "paper"),
-            (BLOCK * cells, "done"), ("-" * (_BAR - cells if one.first_pass.of else 0), "to-do"),
+            (padded(one.slot, 12), "paper"), (counts, "paper"), (f"  {percent(one.first_pass):>8} ", "paper"),
+            (BLOCK * cells, "done"), ("-" * (_BAR - cells if one.first_pass.whole else 0), "to-do"),
         ))  # fmt: skip
     return rows
 

@@ -1,8 +1,4 @@
-"""The numbers of this run: units by verdict, first-pass yield, causes, slots.
-
-Yield counts units, not runs: the first completed run of a unit decides its first pass, PASS or FAIL; ERROR and ABORTED
-are the station's, not the unit's.
-"""
+"""The numbers of this run: units by verdict, first-pass yield, causes, slots. `rmfab.report.yields` defines yield."""
 
 from __future__ import annotations
 
@@ -12,23 +8,15 @@ from dataclasses import dataclass
 
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import UnitEnded
+from rmfab.report.yields import DECIDED, PASSED, Ratio
 
 HOUR = 3600.0
 LAST = 50
-_DECIDED = (Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL)
 
 
-@dataclass(frozen=True)
-class FirstPass:
-    """How many units *passed* at their first completed run, *of* how many."""
-
-    passed: int = 0
-    of: int = 0
-
-    @property
-    def percent(self) -> str:
-        """The yield, such as `91.3 %`; `-` without a unit."""
-        return f"{100 * self.passed / self.of:.1f} %" if self.of else "-"
+def percent(ratio: Ratio) -> str:
+    """Return a yield such as `91.3 %`; `-` without a unit."""
+    return "-" if ratio.value is None else f"{100 * ratio.value:.1f} %"
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ class SlotCount:
 
     slot: str
     verdicts: Counter[Outcome]
-    first_pass: FirstPass
+    first_pass: Ratio
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class _First:
     cause: str | None
 
 
-class Tally:
+class RunTally:
     """The numbers of this run. The times given to it are those of one monotonic clock, in seconds."""
 
     def __init__(self, slots: Iterable[str]) -> None:
@@ -72,8 +60,8 @@ class Tally:
         self._last[unit] = ended.outcome
         self._slots.setdefault(ended.slot, Counter())[ended.outcome] += 1
         self.recent.appendleft(ended)
-        if ended.outcome in _DECIDED and unit not in self._first:
-            good = ended.outcome is not Outcome.FAIL
+        if ended.outcome in DECIDED and unit not in self._first:
+            good = ended.outcome in PASSED
             self._first[unit] = _First(now, ended.slot, good, ended.cause)
 
     @property
@@ -85,7 +73,7 @@ class Tally:
         """Return how many units have each outcome as their last one."""
         return Counter(self._last.values())
 
-    def first_pass(self, since: float | None = None) -> FirstPass:
+    def first_pass(self, since: float | None = None) -> Ratio:
         """Return the first-pass yield of all units, or of those whose first run ended at *since* or later."""
         return _yield(one for one in self._first.values() if since is None or one.at >= since)
 
@@ -106,6 +94,6 @@ class Tally:
         )
 
 
-def _yield(firsts: Iterable[_First]) -> FirstPass:
+def _yield(firsts: Iterable[_First]) -> Ratio:
     good = [one.good for one in firsts]
-    return FirstPass(sum(good), len(good))
+    return Ratio(sum(good), len(good))

@@ -23,7 +23,7 @@ from rmfab.line.events import (
     Stopped,
     UnitEnded,
 )
-from rmfab.screen.tally import Tally
+from rmfab.screen.tally import RunTally
 from rmfab.screen.tile import Look, Tile, Visited
 
 _DURATIONS = 20
@@ -48,7 +48,7 @@ class Wall:
     def __init__(self, heading: Heading, slots: Sequence[str], now: float) -> None:
         self.heading = heading
         self.tiles = {slot: Tile(slot, len(heading.steps)) for slot in slots}
-        self.tally = Tally(slots)
+        self.tally = RunTally(slots)
         self.began = now
         self.messages: deque[Message] = deque(maxlen=_MESSAGES)
         self.stopped: RmfabError | None = None
