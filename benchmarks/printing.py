@@ -25,7 +25,7 @@ from zebrafy.zebrafy_image import ZebrafyImage
 from benchmarks.labels import label
 from rmfab.label.picture import make_png
 from rmfab.label.printers.address import PrinterAddress
-from rmfab.label.printers.configuration import Encoding, PrinterConfig
+from rmfab.label.printers.configuration import GraphicEncoding, PrinterConfig
 from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.printers.printer import Delivery
 from rmfab.label.printers.zpl import zpl_job
@@ -60,7 +60,7 @@ def _raster(number: int) -> Raster:
 
 def _encoders() -> dict[str, Callable[[Raster], str | bytes]]:
     address = PrinterAddress.parse("zpl+tcp://localhost")
-    plain, packed = PrinterConfig(address), PrinterConfig(address, encoding=Encoding.Z64)
+    plain, packed = PrinterConfig(address), PrinterConfig(address, encoding=GraphicEncoding.Z64)
     return {
         "rmfab run-length": lambda raster: zpl_job(raster, 1, plain),
         "rmfab z64": lambda raster: zpl_job(raster, 1, packed),

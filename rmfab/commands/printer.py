@@ -17,7 +17,7 @@ from rmfab.virtual.printers.faults import PrinterTrouble, PrinterTroubleCall
 from rmfab.virtual.printers.spec import PrinterKind
 
 if TYPE_CHECKING:
-    from rmfab.operations.use_printer import PrinterReport, Trial
+    from rmfab.operations.use_printer import PrinterReport, TrialLabel
     from rmfab.virtual.printers.serving import PrinterHandle
 
 _FAULTS = "\n".join(f"  {trouble.value:<16}{trouble.summary}" for trouble in PrinterTrouble)
@@ -137,9 +137,9 @@ def test(address: str | None, size: Media | None) -> None:
     The frame must be whole on all sides, a ruler must agree with the ticks (mm), and a phone should read the codes: the
     number below each is the dots per module. The label shows nothing of any unit.
     """
-    from rmfab.operations.use_printer import Trial
+    from rmfab.operations.use_printer import TrialLabel
 
-    _print(Trial.RULER, address, size)
+    _print(TrialLabel.RULER, address, size)
 
 
 @command.command("test-code")
@@ -151,12 +151,12 @@ def test_code(address: str | None, size: Media | None) -> None:
     It contains every character that the code of a label may have. Scan it at the start of a shift: a scanner with the
     wrong keyboard layout, case or prefix shows here, not on a unit.
     """
-    from rmfab.operations.use_printer import Trial
+    from rmfab.operations.use_printer import TrialLabel
 
-    _print(Trial.TEST_CODE, address, size)
+    _print(TrialLabel.TEST_CODE, address, size)
 
 
-def _print(trial: Trial, address: str | None, size: Media | None) -> None:
+def _print(trial: TrialLabel, address: str | None, size: Media | None) -> None:
     from rmfab.operations.use_printer import configured_printer, print_trial
 
     done = print_trial(configured_printer(terminal.folder(), address), trial, size, terminal.TERMINAL)

@@ -13,14 +13,14 @@ from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.discovery import FoundPrinter, cups_queues, usb_printers
 from rmfab.label.printers.media import Media
 from rmfab.label.printers.open_printer import open_printer
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import Delivery, PrinterStatus
 from rmfab.operations.terminal import Terminal
 from rmfab.workspace.workspace import nearest_station
 
 
 @unique
-class Trial(StrEnum):
+class TrialLabel(StrEnum):
     """What a label that tries a printer shows."""
 
     RULER = "ruler"
@@ -90,18 +90,18 @@ def list_printers(folder: Path | None, terminal: Terminal) -> tuple[PrinterConfi
     except InputError as error:
         for one in error.complaints:
             terminal.warn(str(one), one.hint)
-    return config, (*usb_printers(), *cups_queues(Patience()))
+    return config, (*usb_printers(), *cups_queues(PrinterPatience()))
 
 
-def ask_printer(config: PrinterConfig, patience: Patience | None = None) -> PrinterReport:
+def ask_printer(config: PrinterConfig, patience: PrinterPatience | None = None) -> PrinterReport:
     """Ask the printer. Raise PrinterFault if it cannot be reached."""
-    printer = open_printer(config, patience or Patience())
+    printer = open_printer(config, patience or PrinterPatience())
     status = printer.status()
     dpi = config.dpi or status.dpi
     return PrinterReport(config, dpi or printer.dpi, status)
 
 
-def print_trial(config: PrinterConfig, trial: Trial, size: Media | None, terminal: Terminal) -> PrintedTrial:
+def print_trial(config: PrinterConfig, trial: TrialLabel, size: Media | None, terminal: Terminal) -> PrintedTrial:
     """Print the label *trial* of *size*, by default that of the labels in the printer.
 
     Raise PrinterFault, or InputError if the labels are too small for it.
@@ -116,5 +116,5 @@ def print_trial(config: PrinterConfig, trial: Trial, size: Media | None, termina
         media = USUAL_MEDIA
         terminal.warn(f"the printer does not report its labels: assuming {media}", "give --size, or media in [printer]")
     canvas = Canvas(*printable_dots(config, media, printer.dpi), printer.dpi)
-    label = ruler_label(canvas) if trial is Trial.RULER else code_label(canvas)
+    label = ruler_label(canvas) if trial is TrialLabel.RULER else code_label(canvas)
     return PrintedTrial(printer.address, printer.print_label(label), label.width, label.height, printer.dpi)

@@ -157,8 +157,8 @@ def test_usb_printers(tmp_path: Path) -> None:
 )
 def test_what_cups_keeps(tmp_path: Path, text: str, keeps: bool) -> None:
     """CUPS keeps the files of jobs unless its configuration says otherwise."""
-    (tmp_path / "cupsd.conf").write_text(text)
-    assert cups_keeps_files(tmp_path / "cupsd.conf") is keeps
+    (tmp_path / "conf").write_text(text)
+    assert cups_keeps_files(tmp_path / "conf") is keeps
     assert cups_keeps_files(tmp_path / "none") is None
 
 

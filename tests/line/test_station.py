@@ -8,7 +8,7 @@ from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import PluggedIn
 from rmfab.board.restart import Auto, FixtureCommand, Unwired
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.label.printers.configuration import Encoding
+from rmfab.label.printers.configuration import GraphicEncoding
 from rmfab.label.printers.media import Media
 from rmfab.line.station import JOINED, NMCLI, Radio, Slot, Station, StationBroker, host_station, load_station, slots_for
 
@@ -231,7 +231,7 @@ def test_printer(tmp_path):
     station = load(tmp_path, '[printer]\naddress = "zpl+tcp://10.0.0.9"\ndpi = 300\nmedia = "40x30"\ndarkness = 0\n')
     printer = station.printer
     assert (printer.address.text, printer.dpi, printer.media) == ("zpl+tcp://10.0.0.9", 300, Media(40, 30))
-    assert (printer.darkness, printer.speed, printer.encoding) == (0, None, Encoding.RUN_LENGTH)
+    assert (printer.darkness, printer.speed, printer.encoding) == (0, None, GraphicEncoding.RUN_LENGTH)
     assert load(tmp_path, "").printer is None
 
 

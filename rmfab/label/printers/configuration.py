@@ -25,7 +25,7 @@ _FASTEST = 14
 
 
 @unique
-class Encoding(StrEnum):
+class GraphicEncoding(StrEnum):
     """How ZPL carries a bitmap."""
 
     RUN_LENGTH = "run-length"
@@ -45,7 +45,7 @@ class PrinterConfig:
     media: Media | None = None
     darkness: int | None = None
     speed: int | None = None
-    encoding: Encoding = Encoding.RUN_LENGTH
+    encoding: GraphicEncoding = GraphicEncoding.RUN_LENGTH
 
     def __post_init__(self) -> None:
         language = self.address.language
@@ -55,7 +55,7 @@ class PrinterConfig:
             self._check_set("darkness", self.darkness, 0, _DARKEST.get(language) if language else None)
         if self.speed is not None:
             self._check_set("speed", self.speed, 1, _FASTEST if language in _DARKEST else None)
-        if self.encoding is not Encoding.RUN_LENGTH and language is not Language.ZPL:
+        if self.encoding is not GraphicEncoding.RUN_LENGTH and language is not Language.ZPL:
             raise InputError("only ZPL printers have encodings", where="encoding", hint="leave it out")
 
     def _check_set(self, name: str, value: int, least: int, most: int | None) -> None:
@@ -73,7 +73,7 @@ def read_printer(table: Table) -> PrinterConfig | None:
     media = None if (text := table.text("media", "")) == "" else _media(table, text)
     darkness = table.integer("darkness", -1, 0, max(_DARKEST.values()))
     speed = table.integer("speed", 0, 1, _FASTEST) or None
-    encoding = table.choice("encoding", Encoding, Encoding.RUN_LENGTH)
+    encoding = table.choice("encoding", GraphicEncoding, GraphicEncoding.RUN_LENGTH)
     table.finish()
     if address is None:
         return None

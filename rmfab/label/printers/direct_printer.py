@@ -15,8 +15,8 @@ from rmfab.causes import Cause
 from rmfab.label.printers.address import DevicePlace, TcpPlace
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.faults import fault_of, judge_dpi, judge_media, judge_size
-from rmfab.label.printers.links import RETRY, Link, open_link
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.links import RETRY, PrinterLink, open_link
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import Delivery, PrinterFault, PrinterStatus
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PrinterAnswer:
     """What a printer answers. *busy*: why it cannot take a label yet; *half_job*: it waits for the end of a label."""
 
     status: PrinterStatus
@@ -32,7 +32,7 @@ class Answer:
     half_job: bool = False
 
 
-SILENCE = Answer(PrinterStatus(answers=False))
+SILENCE = PrinterAnswer(PrinterStatus(answers=False))
 
 
 class Dialect(Protocol):
@@ -40,10 +40,10 @@ class Dialect(Protocol):
 
     usual_dpi: int
 
-    def ask(self, link: Link, patience: Patience) -> Answer:
+    def ask(self, link: PrinterLink, patience: PrinterPatience) -> PrinterAnswer:
         """Ask for everything, `SILENCE` if nothing comes."""
 
-    def cancel(self, link: Link, patience: Patience) -> None:
+    def cancel(self, link: PrinterLink, patience: PrinterPatience) -> None:
         """Remove every label from the printer, also half of one."""
 
     def job(self, label: Raster, copies: int, status: PrinterStatus, *, after_silence: bool) -> bytes:
@@ -52,7 +52,7 @@ class Dialect(Protocol):
         *after_silence*: the printer never answers, and may still hold half a label.
         """
 
-    def wait_printed(self, link: Link, copies: int, patience: Patience) -> None:
+    def wait_printed(self, link: PrinterLink, copies: int, patience: PrinterPatience) -> None:
         """Wait until the labels are out. Raise PrinterFault."""
 
 
@@ -64,7 +64,7 @@ class DirectPrinter:
         config: PrinterConfig,
         place: TcpPlace | DevicePlace,
         dialect: Dialect,
-        patience: Patience = Patience(),  # noqa: B008 - it is frozen
+        patience: PrinterPatience = PrinterPatience(),  # noqa: B008 - it is frozen
     ) -> None:
         self._config = config
         self._place = place
@@ -114,7 +114,7 @@ class DirectPrinter:
             return Delivery.SENT if silent else Delivery.PRINTED
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Link, Answer]]:
+    def _opened(self) -> Iterator[tuple[PrinterLink, PrinterAnswer]]:
         """Open the link and ask. A connection that ends before the first answer is one too many: try for a while."""
         end = time.monotonic() + self._patience.busy
         with ExitStack() as stack:
@@ -133,7 +133,7 @@ class DirectPrinter:
                 time.sleep(RETRY)
             yield link, answer
 
-    def _ask(self, link: Link) -> Answer:
+    def _ask(self, link: PrinterLink) -> PrinterAnswer:
         """Ask. Raise PrinterFault if a printer that has answered before does not now."""
         answer = self._dialect.ask(link, self._patience)
         if self._answers and not answer.status.answers:
@@ -141,7 +141,7 @@ class DirectPrinter:
         self._answers = answer.status.answers
         return answer
 
-    def _ready(self, link: Link, answer: Answer) -> Answer:
+    def _ready(self, link: PrinterLink, answer: PrinterAnswer) -> PrinterAnswer:
         """Return the answer of a printer that can print now; clear half a label, and wait for older ones."""
         end = time.monotonic() + self._patience.busy
         if answer.half_job:
@@ -157,7 +157,7 @@ class DirectPrinter:
             answer = self._ask(link)
         return answer
 
-    def _judge(self, label: Raster, answer: Answer) -> None:
+    def _judge(self, label: Raster, answer: PrinterAnswer) -> None:
         """Raise PrinterFault if the printer cannot print now, or has the wrong head or labels."""
         status = answer.status
         if status.faults:
@@ -167,7 +167,7 @@ class DirectPrinter:
         dpi = self._config.dpi or status.dpi or self._dialect.usual_dpi
         judge_size(label, status.media or self._config.media, dpi, self.address)
 
-    def _cancel(self, link: Link) -> None:
+    def _cancel(self, link: PrinterLink) -> None:
         """Take back a label that has not come out, so that it does not come out later, beside a different board."""
         with suppress(PrinterFault):
             self._dialect.cancel(link, self._patience)

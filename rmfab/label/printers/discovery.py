@@ -11,7 +11,7 @@ from rmfab.errors import one_line
 from rmfab.label.printers.address import IPP_PORT, IppPlace, Language
 from rmfab.label.printers.ipp import Operation, Tag
 from rmfab.label.printers.ipp_client import IppClient
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterFault
 
 _USB_CLASS = Path("/sys/class/usbmisc")
@@ -74,7 +74,7 @@ def _language(about: dict[str, str]) -> Language | None:
     return Language.QL if "QL-" in name else None
 
 
-def cups_queues(patience: Patience) -> list[FoundPrinter]:
+def cups_queues(patience: PrinterPatience) -> list[FoundPrinter]:
     """Return the queues of this host's CUPS, none if it does not run."""
     names = ("printer-name", "printer-make-and-model")
     try:

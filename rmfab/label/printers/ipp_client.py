@@ -11,7 +11,7 @@ from rmfab.causes import Cause
 from rmfab.label.printers.address import IppPlace
 from rmfab.label.printers.faults import fault_of
 from rmfab.label.printers.ipp import Attributes, IppAnswer, Operation, Tag, decode_answer, encode_request
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterFault
 
 LOCAL_SOCKET = Path("/run/cups/cups.sock")
@@ -33,7 +33,7 @@ _IPP_CAUSES = {
 class IppClient:
     """Sends requests to one queue or printer, each in a connection of its own."""
 
-    def __init__(self, place: IppPlace, address: str, patience: Patience) -> None:
+    def __init__(self, place: IppPlace, address: str, patience: PrinterPatience) -> None:
         self._place = place
         self._address = address
         self._patience = patience

@@ -20,7 +20,7 @@ from rmfab.label.printers.ipp import Attributes, Operation, Tag, Value
 from rmfab.label.printers.ipp_client import IppClient
 from rmfab.label.printers.ipp_status import WANTED, QueueState, media_name, queue_state
 from rmfab.label.printers.media import Media
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import Delivery, PrinterFault, PrinterStatus
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ _USUAL_DPI = 300
 class IppPrinter:
     """A queue. *dialect* writes the jobs of a raw one."""
 
-    def __init__(self, config: PrinterConfig, place: IppPlace, dialect: Dialect | None, patience: Patience) -> None:
+    def __init__(
+        self, config: PrinterConfig, place: IppPlace, dialect: Dialect | None, patience: PrinterPatience
+    ) -> None:
         self._config = config
         self._dialect = dialect
         self._patience = patience

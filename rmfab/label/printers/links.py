@@ -19,7 +19,7 @@ from typing import Protocol
 from rmfab.causes import Cause
 from rmfab.label.printers.address import DevicePlace, TcpPlace
 from rmfab.label.printers.faults import fault_of
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterFault
 
 _PIECE = 1 << 14
@@ -29,7 +29,7 @@ RETRY = 0.2
 _NO_HOST = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
-class Link(Protocol):
+class PrinterLink(Protocol):
     """An open way to a printer. *accepted*: how many bytes have been accepted so far."""
 
     accepted: int
@@ -44,7 +44,7 @@ class Link(Protocol):
         """Wait until a printer that does not answer has taken everything. Raise PrinterFault."""
 
 
-def exchange(link: Link, question: bytes, is_whole: Callable[[bytes], bool], seconds: float) -> bytes:
+def exchange(link: PrinterLink, question: bytes, is_whole: Callable[[bytes], bool], seconds: float) -> bytes:
     """Send *question*, and return what arrives until it *is_whole* or *seconds* are over.
 
     Bytes that arrived before are not part of the answer.
@@ -56,7 +56,7 @@ def exchange(link: Link, question: bytes, is_whole: Callable[[bytes], bool], sec
     return collect(link, is_whole, seconds)
 
 
-def collect(link: Link, is_whole: Callable[[bytes], bool], seconds: float) -> bytes:
+def collect(link: PrinterLink, is_whole: Callable[[bytes], bool], seconds: float) -> bytes:
     """Return what arrives until it *is_whole*, *seconds* are over, or it is longer than any answer."""
     answer, end = b"", time.monotonic() + seconds
     while not is_whole(answer) and len(answer) < _MOST_ANSWER and (left := end - time.monotonic()) > 0:
@@ -65,7 +65,7 @@ def collect(link: Link, is_whole: Callable[[bytes], bool], seconds: float) -> by
 
 
 @contextmanager
-def open_link(place: TcpPlace | DevicePlace, address: str, patience: Patience) -> Iterator[Link]:
+def open_link(place: TcpPlace | DevicePlace, address: str, patience: PrinterPatience) -> Iterator[PrinterLink]:
     """Open the link to *place* for one job. Raise PrinterFault if that fails."""
     if isinstance(place, TcpPlace):
         with _connected(place, address, patience) as connection:
@@ -198,7 +198,7 @@ def _gone(error: OSError, address: str) -> PrinterFault:
 
 
 @contextmanager
-def _connected(place: TcpPlace, address: str, patience: Patience) -> Iterator[socket.socket]:
+def _connected(place: TcpPlace, address: str, patience: PrinterPatience) -> Iterator[socket.socket]:
     """Connect. A printer that refuses may be serving a different client: try again for a while."""
     end = time.monotonic() + patience.busy
     while True:
@@ -230,7 +230,7 @@ def _unconnected(error: OSError | UnicodeError, address: str) -> PrinterFault:
     return fault_of(Cause.PRINTER_UNREACHABLE, address, what)
 
 
-def _opened(place: DevicePlace, address: str, patience: Patience) -> int:
+def _opened(place: DevicePlace, address: str, patience: PrinterPatience) -> int:
     """Open a device file. One that is in use may become free: try again for a while."""
     end = time.monotonic() + patience.busy
     while True:

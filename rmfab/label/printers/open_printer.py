@@ -5,13 +5,13 @@ from __future__ import annotations
 from rmfab.label.printers.address import DevicePlace, FolderPlace, IppPlace, Language, PrinterAddress, TcpPlace
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.direct_printer import Dialect, DirectPrinter
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import LabelPrinter
 
-_PATIENCE = Patience()
+_PATIENCE = PrinterPatience()
 
 
-def open_printer(printer: PrinterConfig | str, patience: Patience = _PATIENCE) -> LabelPrinter:
+def open_printer(printer: PrinterConfig | str, patience: PrinterPatience = _PATIENCE) -> LabelPrinter:
     """Return the printer of a configuration, or at an address. Nothing is sent or opened before it is asked.
 
     Raise InputError if the address is not one.

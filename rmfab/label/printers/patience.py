@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Patience:
+class PrinterPatience:
     """Limits in seconds.
 
     *connect*: until it accepts a connection; *busy*: while a different client uses it, or older labels are printed;

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from rmfab.causes import Cause
 from rmfab.label.printers.configuration import PrinterConfig
-from rmfab.label.printers.direct_printer import SILENCE, Answer
+from rmfab.label.printers.direct_printer import SILENCE, PrinterAnswer
 from rmfab.label.printers.faults import fault_of
-from rmfab.label.printers.links import Link, exchange
+from rmfab.label.printers.links import PrinterLink, exchange
 from rmfab.label.printers.media import Media
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterStatus
 from rmfab.label.printers.ql import CLEAR, STATUS_REQUEST, ql_job, trimmed
 from rmfab.label.printers.ql_media import UNKNOWN_MODEL, QlModel, Roll, roll_of
@@ -34,7 +34,7 @@ class QlDialect:
         self._config = config
         self._model: QlModel = UNKNOWN_MODEL
 
-    def ask(self, link: Link, patience: Patience) -> Answer:
+    def ask(self, link: PrinterLink, patience: PrinterPatience) -> PrinterAnswer:
         """Clear what is in the buffer, and ask for the status."""
         end = time.monotonic() + patience.answer
         while (left := end - time.monotonic()) > 0:
@@ -44,13 +44,13 @@ class QlDialect:
                 return self._answer(replies[-1])
         return SILENCE
 
-    def _answer(self, packet: QlPacket) -> Answer:
+    def _answer(self, packet: QlPacket) -> PrinterAnswer:
         self._model = packet.model
         media = Media(packet.width, packet.length or None) if packet.width else None
         status = PrinterStatus(True, packet.model.name, self.usual_dpi, media, packet.faults)
-        return Answer(status, Cause.PRINTER_BUSY if packet.printing else None)
+        return PrinterAnswer(status, Cause.PRINTER_BUSY if packet.printing else None)
 
-    def cancel(self, link: Link, patience: Patience) -> None:
+    def cancel(self, link: PrinterLink, patience: PrinterPatience) -> None:
         """Clear the buffer, and wait until that is done."""
         self.ask(link, patience)
 
@@ -74,7 +74,7 @@ class QlDialect:
         what = "unknown roll: state media in station.toml ([printer])" if media is None else f"unknown roll: {media}"
         raise fault_of(Cause.PRINTER_MEDIA, self._config.address.text, what)
 
-    def wait_printed(self, link: Link, copies: int, patience: Patience) -> None:
+    def wait_printed(self, link: PrinterLink, copies: int, patience: PrinterPatience) -> None:
         """Wait for a report of each page, and for the printer to be ready again.
 
         Older models do not report the last change of phase.

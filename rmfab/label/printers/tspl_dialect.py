@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from rmfab.causes import Cause
 from rmfab.errors import one_line
 from rmfab.label.printers.configuration import PrinterConfig
-from rmfab.label.printers.direct_printer import SILENCE, Answer
+from rmfab.label.printers.direct_printer import SILENCE, PrinterAnswer
 from rmfab.label.printers.faults import fault_of
-from rmfab.label.printers.links import Link, exchange
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.links import PrinterLink, exchange
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterStatus
 from rmfab.label.printers.tspl import PRINTING, tspl_faults, tspl_job
 
@@ -36,7 +36,7 @@ class TsplDialect:
         self._model: str | None = None
         self._ended_half_job = False
 
-    def ask(self, link: Link, patience: Patience) -> Answer:
+    def ask(self, link: PrinterLink, patience: PrinterPatience) -> PrinterAnswer:
         """Ask for the status byte, and once for the model.
 
         The first time that nothing comes, end what may be half a bitmap of a process that was killed.
@@ -50,18 +50,18 @@ class TsplDialect:
         if self._model is None and not tspl_faults(status):
             self._model = self._ask_model(link, patience)
         told = PrinterStatus(True, self._model or None, None, None, tspl_faults(status))
-        return Answer(told, Cause.PRINTER_BUSY if status & PRINTING else None)
+        return PrinterAnswer(told, Cause.PRINTER_BUSY if status & PRINTING else None)
 
-    def _status(self, link: Link, seconds: float) -> int | None:
+    def _status(self, link: PrinterLink, seconds: float) -> int | None:
         answer = exchange(link, _STATUS, bool, seconds)
         return answer[-1] if answer else None
 
-    def _ask_model(self, link: Link, patience: Patience) -> str:
+    def _ask_model(self, link: PrinterLink, patience: PrinterPatience) -> str:
         """Return the model, empty if the printer does not say it."""
         answer = exchange(link, _MODEL, lambda told: told.endswith((b"\r", b"\n", b"\0")), patience.answer / 4)
         return one_line(answer.strip(b"\r\n\0 ").decode("latin-1"), 60)
 
-    def _end_half_job(self, link: Link, patience: Patience) -> int | None:
+    def _end_half_job(self, link: PrinterLink, patience: PrinterPatience) -> int | None:
         """Send blanks, which mean nothing between commands, until the printer answers again."""
         for _ in range(_MOST_FILL // len(_FILL)):
             link.send(_FILL, patience.send)
@@ -70,7 +70,7 @@ class TsplDialect:
         link.send(b"\r\nCLS\r\n", patience.send)
         return self._status(link, patience.answer / 4)
 
-    def cancel(self, link: Link, patience: Patience) -> None:
+    def cancel(self, link: PrinterLink, patience: PrinterPatience) -> None:
         """Cancel all that is in its buffer. Older printers do not know the command; a reset would cut the network."""
         link.send(_CANCEL_ALL, patience.answer)
         self._status(link, patience.answer)  # it is obeyed before the link is closed
@@ -79,7 +79,7 @@ class TsplDialect:
         """Return the job."""
         return tspl_job(label, copies, self._config.dpi or self.usual_dpi, self._config)
 
-    def wait_printed(self, link: Link, copies: int, patience: Patience) -> None:
+    def wait_printed(self, link: PrinterLink, copies: int, patience: PrinterPatience) -> None:
         """Ask until the printer is idle: after it was seen printing, or for a while."""
         end, idle_since, was_printing = time.monotonic() + patience.label * copies, None, False
         while True:

@@ -12,7 +12,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING
 
-from rmfab.label.printers.configuration import Encoding, PrinterConfig
+from rmfab.label.printers.configuration import GraphicEncoding, PrinterConfig
 
 if TYPE_CHECKING:
     from rmfab.label.raster import Raster
@@ -27,7 +27,7 @@ def zpl_job(label: Raster, copies: int, config: PrinterConfig) -> bytes:
     """Return the job that prints *label*, *copies* times."""
     darkness = "" if config.darkness is None else f"~SD{config.darkness:02}"
     speed = "" if config.speed is None else f"^PR{config.speed}"
-    field = z64_field(label) if config.encoding is Encoding.Z64 else run_length_field(label)
+    field = z64_field(label) if config.encoding is GraphicEncoding.Z64 else run_length_field(label)
     head = f"{darkness}^XA{speed}^PW{label.width}^LL{label.height}^LH0,0^FO0,0"
     return f"{head}{field}^FS^PQ{copies}^XZ".encode("ascii")
 

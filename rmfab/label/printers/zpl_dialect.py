@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from rmfab.causes import Cause
 from rmfab.label.printers.configuration import PrinterConfig
-from rmfab.label.printers.direct_printer import SILENCE, Answer
+from rmfab.label.printers.direct_printer import SILENCE, PrinterAnswer
 from rmfab.label.printers.faults import fault_of
-from rmfab.label.printers.links import Link, exchange
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.links import PrinterLink, exchange
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterFault, PrinterStatus
 from rmfab.label.printers.zpl import zpl_job
 from rmfab.label.printers.zpl_status import ZplAnswer, is_whole, parse_answer
@@ -31,16 +31,16 @@ class ZplDialect:
     def __init__(self, config: PrinterConfig) -> None:
         self._config = config
 
-    def ask(self, link: Link, patience: Patience) -> Answer:
+    def ask(self, link: PrinterLink, patience: PrinterPatience) -> PrinterAnswer:
         """Ask for model, errors and status in one go; the status comes last."""
         told = parse_answer(exchange(link, _ALL, is_whole, patience.answer))
         if told is None:
             return SILENCE
         status = PrinterStatus(True, told.model, told.dpi, None, told.urgent)
         busy = Cause.PRINTER_TAKE_LABEL if told.label_waits else None if told.idle else Cause.PRINTER_BUSY
-        return Answer(status, busy, told.half_job)
+        return PrinterAnswer(status, busy, told.half_job)
 
-    def cancel(self, link: Link, patience: Patience) -> None:
+    def cancel(self, link: PrinterLink, patience: PrinterPatience) -> None:
         """Cancel everything with ~JA, and wait until the buffer is empty.
 
         ^XZ would end half a format as well, but print it: a label with a part of a code.
@@ -57,7 +57,7 @@ class ZplDialect:
         """Return the format. To a printer that never answers, first end what may be half a format."""
         return (b"^XZ" if after_silence else b"") + zpl_job(label, copies, self._config)
 
-    def wait_printed(self, link: Link, copies: int, patience: Patience) -> None:
+    def wait_printed(self, link: PrinterLink, copies: int, patience: PrinterPatience) -> None:
         """Ask until nothing is left in the printer, for a while."""
         end, idle_since = time.monotonic() + patience.label * copies, None
         while True:
@@ -74,7 +74,7 @@ class ZplDialect:
                 raise fault_of(cause, self._config.address.text)
             link.receive(patience.poll)
 
-    def _fault(self, told: ZplAnswer, link: Link, patience: Patience) -> PrinterFault:
+    def _fault(self, told: ZplAnswer, link: PrinterLink, patience: PrinterPatience) -> PrinterFault:
         """Return the error for *told*. ~HS says only that the printer pauses if its cutter or head is at fault."""
         more = parse_answer(exchange(link, _ALL, is_whole, patience.answer)) or told
         return fault_of((*more.urgent, *told.urgent)[0], self._config.address.text)

@@ -9,12 +9,9 @@ import threading
 import tty
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rmfab.errors import StationError
-
-if TYPE_CHECKING:
-    from rmfab.virtual.printers.serving import PrinterDesk
+from rmfab.virtual.printers.desk import PrinterDesk
 
 _READ = 1 << 14
 

@@ -23,7 +23,7 @@ _WRONG_ROLL = 0.5  # times the width and height
 
 
 @dataclass
-class Page:
+class PrintedPage:
     """What is to be printed: one label, *copies* times."""
 
     bitmap: Bitmap
@@ -40,8 +40,8 @@ class Mechanism:
     def __init__(self, spec: VirtualPrinterSpec, folder: Path) -> None:
         self.spec = spec
         self.labels: list[Path] = []
-        self.queue: deque[Page] = deque()
-        self.current: Page | None = None
+        self.queue: deque[PrintedPage] = deque()
+        self.current: PrintedPage | None = None
         self.label_waits = False
         self.started: Callable[[], None] = lambda: None
         self.finished: Callable[[], None] = lambda: None
@@ -95,7 +95,7 @@ class Mechanism:
             self.label_waits = False
             self._change.notify_all()
 
-    def add(self, page: Page) -> None:
+    def add(self, page: PrintedPage) -> None:
         """Queue *page*."""
         with self._change:
             self.queue.append(page)
@@ -181,7 +181,7 @@ class Mechanism:
     def _stops(self) -> bool:
         return self.label_waits or any(call.trouble.stops and call.after == 0 for call in self._calls)
 
-    def _count(self, page: Page, half: bool) -> None:
+    def _count(self, page: PrintedPage, half: bool) -> None:
         """Count down what comes after some labels; half a label is not one, and is printed again."""
         if half:
             self._calls = [one for one in self._calls if one.trouble is not PrinterTrouble.HALF_LABEL]

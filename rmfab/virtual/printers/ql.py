@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rmfab.virtual.printers.bitmap import Bitmap
 from rmfab.virtual.printers.faults import PrinterTrouble as Trouble
-from rmfab.virtual.printers.mechanism import Mechanism, Page
+from rmfab.virtual.printers.mechanism import Mechanism, PrintedPage
 from rmfab.virtual.printers.ql_rolls import ROLL_AREAS
 
 _ROW = 90
@@ -119,7 +119,7 @@ class QlReader:
         if not matches or here not in ROLL_AREAS:
             self._fail(_WRONG_MEDIA)
             return
-        self._mechanism.add(Page(self._page(rows)))
+        self._mechanism.add(PrintedPage(self._page(rows)))
 
     def _page(self, rows: list[bytes]) -> Bitmap:
         """Return the label: what of the head is over the printable area, in the middle of it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rmfab.virtual.printers.bitmap import Bitmap
 from rmfab.virtual.printers.faults import PrinterTrouble as Trouble
-from rmfab.virtual.printers.mechanism import Mechanism, Page
+from rmfab.virtual.printers.mechanism import Mechanism, PrintedPage
 from rmfab.virtual.printers.spec import MM_PER_INCH
 
 _BITMAP = re.compile(rb"BITMAP (\d{1,5}),(\d{1,5}),(\d{1,4}),(\d{1,5}),[0-2],")
@@ -112,4 +112,4 @@ class TsplReader:
         page = self._page.piece(0, 0, self._page.width, height)
         clip = ((1 << min(width, page.width)) - 1) << (page.width - min(width, page.width))
         page.rows = [row & clip for row in page.rows]
-        self._mechanism.add(Page(page, max(copies, 1)))
+        self._mechanism.add(PrintedPage(page, max(copies, 1)))

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from rmfab.virtual.printers.bitmap import Bitmap
 from rmfab.virtual.printers.faults import PrinterTrouble as Trouble
-from rmfab.virtual.printers.mechanism import Mechanism, Page
+from rmfab.virtual.printers.mechanism import Mechanism, PrintedPage
 
 _MOST = 1 << 24
 _TALLEST = 32_000
@@ -156,7 +156,7 @@ class ZplReader:
             page.turn(self._width, self._length)
         if self._mechanism.spec.height is None:
             page.rows = (page.rows + [0] * self._length)[: self._length]
-        self._mechanism.add(Page(page, self._copies))
+        self._mechanism.add(PrintedPage(page, self._copies))
 
     def _host_status(self) -> bytes:
         machine = self._mechanism

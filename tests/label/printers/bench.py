@@ -13,13 +13,13 @@ from PIL import Image
 from rmfab.label.printers.address import PrinterAddress
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.open_printer import open_printer
-from rmfab.label.printers.patience import Patience
+from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import LabelPrinter
 from rmfab.label.raster import Raster
 from rmfab.virtual.printers.serving import PrinterHandle, serve_printer
 from rmfab.virtual.printers.spec import PrinterKind, VirtualPrinterSpec
 
-QUICK = Patience(connect=5, busy=0.6, answer=0.6, send=1.5, label=1.5, poll=0.01, settle=0.02)
+QUICK = PrinterPatience(connect=5, busy=0.6, answer=0.6, send=1.5, label=1.5, poll=0.01, settle=0.02)
 """For faults that are a wait which expires. What must come in time has `PATIENT`."""
 PATIENT = replace(QUICK, busy=30, answer=30, send=30, label=60)
 SPECS = {
@@ -38,7 +38,7 @@ def noise(seed: int, width: int = 200, height: int = 150) -> Raster:
     return Raster(width, height, b"".join(row.to_bytes(size, "big") for row in rows))
 
 
-def printer_at(handle: PrinterHandle, patience: Patience = PATIENT, **options: object) -> LabelPrinter:
+def printer_at(handle: PrinterHandle, patience: PrinterPatience = PATIENT, **options: object) -> LabelPrinter:
     """Return the printer at *handle* as the line opens it."""
     config = PrinterConfig(PrinterAddress.parse(handle.address), **options)  # type: ignore[arg-type]
     return open_printer(config, patience)

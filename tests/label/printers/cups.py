@@ -1,7 +1,7 @@
 """Printing as others do it, each in a folder and on ports of its own: CUPS, and IPP printers of ippeveprinter.
 
 ippeveprinter insists on announcing itself: it gets a D-Bus of its own with a stand-in for Avahi, so nothing is
-announced and no daemon of the system is touched.
+announced and no daemon of the system is touched. Tests that use this are marked (`pytest.mark.peers`).
 """
 
 from __future__ import annotations

@@ -92,12 +92,12 @@ def test_killed_client_of_a_one_way_printer(tmp_path):
 
 def test_half_a_format_that_stays(tmp_path):
     """A printer that stays in the middle of a format is not sent a label."""
-    from rmfab.label.printers.direct_printer import Answer
+    from rmfab.label.printers.direct_printer import PrinterAnswer
     from rmfab.label.printers.printer import PrinterStatus
 
     with printing(ZPL, tmp_path) as handle:
         printer = printer_at(handle, QUICK)
-        printer._dialect.ask = lambda *_: Answer(PrinterStatus(answers=True), half_job=True)
+        printer._dialect.ask = lambda *_: PrinterAnswer(PrinterStatus(answers=True), half_job=True)
         with pytest.raises(PrinterFault) as caught:
             printer.print_label(noise(1))
         assert (caught.value.cause, caught.value.in_doubt) == (Cause.PRINTER_HALF_JOB, False)

@@ -12,7 +12,7 @@ from PIL import Image
 from zebrafy import ZebrafyZPL
 
 from rmfab.label.printers.address import PrinterAddress
-from rmfab.label.printers.configuration import Encoding, PrinterConfig
+from rmfab.label.printers.configuration import GraphicEncoding, PrinterConfig
 from rmfab.label.printers.ql import ql_job, trimmed
 from rmfab.label.printers.ql_media import MODELS, ROLLS, roll_of
 from rmfab.label.printers.zpl import z64_field, zpl_job
@@ -24,7 +24,7 @@ from tests.label.printers.bench import KINDS, SPECS, noise, printed, printer_at,
 from tests.patience import until
 
 ZPL = PrinterConfig(PrinterAddress.parse("zpl+tcp://x"))
-Z64 = PrinterConfig(PrinterAddress.parse("zpl+tcp://x"), encoding=Encoding.Z64)
+Z64 = PrinterConfig(PrinterAddress.parse("zpl+tcp://x"), encoding=GraphicEncoding.Z64)
 MODEL = MODELS[0x34, 0x41]
 LIMITS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rmfab.label.printers.address import PrinterAddress
-from rmfab.label.printers.configuration import Encoding, PrinterConfig
+from rmfab.label.printers.configuration import GraphicEncoding, PrinterConfig
 from rmfab.label.printers.zpl import zpl_job
 from rmfab.label.raster import Raster
 from tests.label.printers.bench import noise
@@ -40,9 +40,9 @@ def renderer() -> Path:
     return _ROOT
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", GraphicEncoding)
 @pytest.mark.parametrize(("width", "height"), [(317, 237), (320, 240), (200, 150)])
-def test_rendered(renderer: Path, encoding: Encoding, width: int, height: int) -> None:
+def test_rendered(renderer: Path, encoding: GraphicEncoding, width: int, height: int) -> None:
     """Both encodings are rendered to the dots that we drew; the renderer puts a narrow label in the middle."""
     label = noise(5, width, height)
     job = zpl_job(label, 1, PrinterConfig(PrinterAddress.parse("zpl+tcp://x"), encoding=encoding))
