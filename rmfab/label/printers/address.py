@@ -28,7 +28,7 @@ _BARE_QUEUE = re.compile(r"[A-Za-z0-9_-]{1,127}")
 
 
 @unique
-class Language(StrEnum):
+class PrinterLanguage(StrEnum):
     """The language of a printer."""
 
     ZPL = "zpl"
@@ -69,7 +69,7 @@ class FolderPlace:
 
 Place = TcpPlace | DevicePlace | IppPlace | FolderPlace
 _LINKS = ("tcp", "usb", "cups")
-_SCHEMES = (*(f"{language}+{link}" for language in Language for link in _LINKS), "cups", "ipp", "file")
+_SCHEMES = (*(f"{language}+{link}" for language in PrinterLanguage for link in _LINKS), "cups", "ipp", "file")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class PrinterAddress:
     """An address: its *text*, the *language* (None if the other end draws), and the *place*."""
 
     text: str
-    language: Language | None
+    language: PrinterLanguage | None
     place: Place
 
     @classmethod
@@ -89,7 +89,7 @@ class PrinterAddress:
         if not separator or scheme not in _SCHEMES:
             raise _wrong(text, "is not the address of a printer", _meant(text))
         language, plus, link = scheme.rpartition("+")
-        return cls(text, Language(language) if plus else None, _place(text, link, scheme, rest))
+        return cls(text, PrinterLanguage(language) if plus else None, _place(text, link, scheme, rest))
 
     def __str__(self) -> str:
         return self.text
@@ -186,7 +186,7 @@ def _meant(text: str) -> str | None:
     word = scheme.lower()
     if separator and word in _SCHEMES:
         return f"write the scheme in lower case: {word}://{shown}"
-    if separator and word in (*Language, "zebra", "brother", "tsc"):
+    if separator and word in (*PrinterLanguage, "zebra", "brother", "tsc"):
         language = {"zebra": "zpl", "brother": "ql", "tsc": "tspl"}.get(word, word)
         link = "usb" if rest.startswith("/") else "tcp"
         return f"did you mean {language}+{link}://{shown}?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rmfab.causes import Cause
-from rmfab.label.printers.address import Language
+from rmfab.label.printers.address import PrinterLanguage
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.faults import MM_PER_INCH, fault_of
 from rmfab.label.printers.media import Media
@@ -21,7 +21,7 @@ def printable_dots(config: PrinterConfig, media: Media, dpi: int) -> tuple[int, 
     Raise PrinterFault if a Brother QL does not know the roll.
     """
     height = media.height or CONTINUOUS_HEIGHT
-    if config.address.language is Language.QL:
+    if config.address.language is PrinterLanguage.QL:
         roll = roll_of(media.width, media.height or 0)
         if roll is None:
             raise fault_of(Cause.PRINTER_MEDIA, config.address.text, f"unknown roll: {media}")

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 
 from rmfab.errors import InputError
-from rmfab.label.printers.address import Language, PrinterAddress
+from rmfab.label.printers.address import PrinterAddress, PrinterLanguage
 from rmfab.label.printers.media import Media
 from rmfab.product.toml_reader import Table
 
 _DPI = (100, 1200)
-_DARKEST = {Language.ZPL: 30, Language.TSPL: 15}
+_DARKEST = {PrinterLanguage.ZPL: 30, PrinterLanguage.TSPL: 15}
 _FASTEST = 14
 
 
@@ -55,7 +55,7 @@ class PrinterConfig:
             self._check_set("darkness", self.darkness, 0, _DARKEST.get(language) if language else None)
         if self.speed is not None:
             self._check_set("speed", self.speed, 1, _FASTEST if language in _DARKEST else None)
-        if self.encoding is not GraphicEncoding.RUN_LENGTH and language is not Language.ZPL:
+        if self.encoding is not GraphicEncoding.RUN_LENGTH and language is not PrinterLanguage.ZPL:
             raise InputError("only ZPL printers have encodings", where="encoding", hint="leave it out")
 
     def _check_set(self, name: str, value: int, least: int, most: int | None) -> None:

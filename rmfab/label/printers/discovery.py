@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import one_line
-from rmfab.label.printers.address import IPP_PORT, IppPlace, Language
+from rmfab.label.printers.address import IPP_PORT, IppPlace, PrinterLanguage
 from rmfab.label.printers.ipp import Operation, Tag
 from rmfab.label.printers.ipp_client import IppClient
 from rmfab.label.printers.patience import PrinterPatience
@@ -64,14 +64,14 @@ def _device_id(path: Path) -> dict[str, str]:
     return {short.get(key.strip().upper(), key.strip().upper()): one_line(value.strip(), 80) for key, _, value in pairs}
 
 
-def _language(about: dict[str, str]) -> Language | None:
+def _language(about: dict[str, str]) -> PrinterLanguage | None:
     """Return the language of a printer by its command set, or its name."""
     commands, name = about.get("CMD", "").upper(), f"{about.get('MFG', '')} {about.get('MDL', '')}".upper()
     if "ZPL" in commands or "ZEBRA" in name:
-        return Language.ZPL
+        return PrinterLanguage.ZPL
     if "TSPL" in commands or name.startswith("TSC"):
-        return Language.TSPL
-    return Language.QL if "QL-" in name else None
+        return PrinterLanguage.TSPL
+    return PrinterLanguage.QL if "QL-" in name else None
 
 
 def cups_queues(patience: PrinterPatience) -> list[FoundPrinter]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rmfab.label.printers.address import DevicePlace, FolderPlace, IppPlace, Language, PrinterAddress, TcpPlace
+from rmfab.label.printers.address import DevicePlace, FolderPlace, IppPlace, PrinterAddress, PrinterLanguage, TcpPlace
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.direct_printer import Dialect, DirectPrinter
 from rmfab.label.printers.patience import PrinterPatience
@@ -32,11 +32,11 @@ def open_printer(printer: PrinterConfig | str, patience: PrinterPatience = _PATI
 
 def _dialect(config: PrinterConfig) -> Dialect:
     match config.address.language:
-        case Language.QL:
+        case PrinterLanguage.QL:
             from rmfab.label.printers.ql_dialect import QlDialect
 
             return QlDialect(config)
-        case Language.TSPL:
+        case PrinterLanguage.TSPL:
             from rmfab.label.printers.tspl_dialect import TsplDialect
 
             return TsplDialect(config)

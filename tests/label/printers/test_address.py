@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError, printable
-from rmfab.label.printers.address import DevicePlace, FolderPlace, IppPlace, Language, PrinterAddress, TcpPlace
+from rmfab.label.printers.address import DevicePlace, FolderPlace, IppPlace, PrinterAddress, PrinterLanguage, TcpPlace
 
 GOOD = {
-    "zpl+tcp://10.0.0.9:9100": (Language.ZPL, TcpPlace("10.0.0.9", 9100)),
-    "zpl+tcp://zebra.factory.example": (Language.ZPL, TcpPlace("zebra.factory.example", 9100)),
-    "zpl+tcp://zebra.factory.example./": (Language.ZPL, TcpPlace("zebra.factory.example.", 9100)),
-    "tspl+tcp://[fd00::9]": (Language.TSPL, TcpPlace("fd00::9", 9100)),
-    "ql+tcp://[fe80::1%eth0]:9101": (Language.QL, TcpPlace("fe80::1%eth0", 9101)),
-    "zpl+usb:///dev/usb/lp0": (Language.ZPL, DevicePlace(Path("/dev/usb/lp0"))),
-    "ql+usb:///dev/my label printer": (Language.QL, DevicePlace(Path("/dev/my label printer"))),
+    "zpl+tcp://10.0.0.9:9100": (PrinterLanguage.ZPL, TcpPlace("10.0.0.9", 9100)),
+    "zpl+tcp://zebra.factory.example": (PrinterLanguage.ZPL, TcpPlace("zebra.factory.example", 9100)),
+    "zpl+tcp://zebra.factory.example./": (PrinterLanguage.ZPL, TcpPlace("zebra.factory.example.", 9100)),
+    "tspl+tcp://[fd00::9]": (PrinterLanguage.TSPL, TcpPlace("fd00::9", 9100)),
+    "ql+tcp://[fe80::1%eth0]:9101": (PrinterLanguage.QL, TcpPlace("fe80::1%eth0", 9101)),
+    "zpl+usb:///dev/usb/lp0": (PrinterLanguage.ZPL, DevicePlace(Path("/dev/usb/lp0"))),
+    "ql+usb:///dev/my label printer": (PrinterLanguage.QL, DevicePlace(Path("/dev/my label printer"))),
     "cups://LABELS": (None, IppPlace(None, 631, "/printers/LABELS")),
     "cups://bench-7:8631/LABELS": (None, IppPlace("bench-7", 8631, "/printers/LABELS")),
     "cups://bench-7/printers/LABELS": (None, IppPlace("bench-7", 631, "/printers/LABELS")),
-    "zpl+cups://LABELS": (Language.ZPL, IppPlace(None, 631, "/printers/LABELS")),
+    "zpl+cups://LABELS": (PrinterLanguage.ZPL, IppPlace(None, 631, "/printers/LABELS")),
     "ipp://localhost:8631/ipp/print": (None, IppPlace("localhost", 8631, "/ipp/print")),
     "ipp://[::1]": (None, IppPlace("::1", 631, "/ipp/print")),
     "file:///srv/my%20labels": (None, FolderPlace(Path("/srv/my labels"))),
