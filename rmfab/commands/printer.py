@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rmfab.operations.use_printer import PrinterReport, TrialLabel
     from rmfab.virtual.printers.serving import PrinterHandle
 
+_SILENT = "no: its labels count as sent, or it speaks a different language"
 _FAULTS = "\n".join(f"  {trouble.value:<16}{trouble.summary}" for trouble in PrinterTrouble)
 
 
@@ -120,7 +121,7 @@ def _told(report: PrinterReport) -> str:
         ("model", status.model or "not reported"),
         ("resolution", f"{report.dpi} dpi{source}"),
         ("labels", labels),
-        ("answers", "yes" if status.answers else "no: its labels count as sent, not as printed"),
+        ("answers", "yes" if status.answers else _SILENT),
         ("state", "ready" if not status.faults else "not ready" if status.answers else "unknown"),
     ]
     for cause in status.faults:

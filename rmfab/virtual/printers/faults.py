@@ -30,7 +30,7 @@ class PrinterTrouble(Enum):
     WRONG_ROLL = "wrong-roll", False, "has labels of a different size"
     NO_ANSWER = "no-answer", False, "prints, and answers nothing (a one-way print server)"
     GARBAGE = "garbage", False, "answers with bytes that mean nothing"
-    SECOND_CLIENT = "second-client", False, "a different client has the only connection; others are closed"
+    SECOND_CLIENT = "second-client", False, "a different client has the connection: closes all others"
     WAITING_CLIENT = "waiting-client", False, "a different client has the only connection: others wait"
     VANISH = "vanish", False, "loses power in the middle of the next label"
     SLOW = "slow", False, "takes ten times as long for each label"

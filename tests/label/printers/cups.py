@@ -20,6 +20,7 @@ from tests.patience import PATIENCE, until
 
 _CONFIGURATION = """\
 Listen 127.0.0.1:{port}
+Listen {root}/sock
 Browsing No
 WebInterface No
 DefaultShared No
@@ -67,21 +68,24 @@ exit 0
 
 
 @contextmanager
-def cups() -> Iterator[str]:
-    """Run CUPS; yield `HOST:PORT`. CUPS prints as a different user, so its folder is one that all may enter."""
+def cups() -> Iterator[tuple[str, Path]]:
+    """Run CUPS; yield `HOST:PORT` and its folder, which has the socket `sock`.
+
+    CUPS prints as a different user, so its folder is one that all may enter.
+    """
     root = Path(tempfile.mkdtemp(prefix="rmfab-cups-"))
     root.chmod(0o755)
     for name in ("root", "spool/tmp", "cache", "state"):
         (root / name).mkdir(parents=True)
     (root / "cache").chmod(0o777)
     port = _free_port()
-    (root / "cupsd.conf").write_text(_CONFIGURATION.format(port=port))
+    (root / "cupsd.conf").write_text(_CONFIGURATION.format(port=port, root=root))
     (root / "cups-files.conf").write_text(_FILES.format(root=root))
     cupsd = shutil.which("cupsd") or "/usr/sbin/cupsd"
     command = [cupsd, "-f", "-c", str(root / "cupsd.conf"), "-s", str(root / "cups-files.conf")]
     with _running(command, root / "out"):
         until(lambda: _accepts(port), "CUPS does not listen")
-        yield f"127.0.0.1:{port}"
+        yield f"127.0.0.1:{port}", root
     shutil.rmtree(root, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from rmfab.causes import Cause
+from rmfab.label.printers.discovery import cups_queues
 from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.printers.printer import Delivery, PrinterFault
 from rmfab.label.raster import Raster
@@ -24,10 +25,16 @@ RAW, ZEBRA = "raw", "drv:///sample.drv/zebra.ppd"
 
 
 @pytest.fixture(scope="module")
-def server():
-    """CUPS on a port of its own."""
-    with cups() as place:
-        yield place
+def running():
+    """CUPS on a port of its own, and its folder."""
+    with cups() as found:
+        yield found
+
+
+@pytest.fixture
+def server(running):
+    """The address of CUPS."""
+    return running[0]
 
 
 def test_raw_queue(server, tmp_path):
@@ -142,14 +149,35 @@ def test_job_without_an_end(tmp_path):
         assert open_printer(address, PATIENT).print_label(noise(2)) is Delivery.PRINTED
 
 
-def test_files_of_jobs_stay(server, tmp_path):
+def test_cups_of_this_host(running, tmp_path, monkeypatch):
+    """An address without a host is the CUPS of this host, at its socket; its queues are listed with their addresses."""
+    server, root = running
+    monkeypatch.setattr("rmfab.label.printers.ipp_client.LOCAL_SOCKET", root / "sock")
+    with printing(PrinterKind.ZPL, tmp_path) as handle:
+        add_queue(server, "HERE", f"socket://{handle.address.partition('//')[2]}", ZEBRA)
+        add_queue(server, "HERE_RAW", f"socket://{handle.address.partition('//')[2]}", RAW)
+        found = {one.address: one.model for one in cups_queues(PATIENT)}
+        assert found["cups://HERE"] == "Zebra ZPL Label Printer"
+        assert "LANGUAGE+cups://HERE_RAW" in found
+        assert open_printer("zpl+cups://HERE_RAW", PATIENT).print_label(noise(1)) is Delivery.SENT
+
+
+def test_no_cups_here(tmp_path, monkeypatch):
+    """Without CUPS on this host no queue is found, and that is the cause."""
+    monkeypatch.setattr("rmfab.label.printers.ipp_client.LOCAL_SOCKET", tmp_path)
+    assert cups_queues(QUICK) == []
+    error = _fault("cups://LABELS", QUICK)
+    assert (error.cause, error.in_doubt) == (Cause.PRINTER_NO_CUPS, False)
+
+
+def test_files_of_jobs_stay(running, tmp_path):
     """CUPS keeps what it printed, as docs/printing.md warns."""
-    spool = _spool(server)
-    before = set(spool.glob("d*"))
+    server, root = running
+    before = set((root / "spool").glob("d*"))
     with printing(PrinterKind.ZPL, tmp_path) as handle:
         add_queue(server, "KEPT", f"socket://{handle.address.partition('//')[2]}", RAW)
         open_printer(f"zpl+cups://{server}/KEPT", PATIENT).print_label(noise(3))
-        assert len(set(spool.glob("d*")) - before) == 1
+        assert len(set((root / "spool").glob("d*")) - before) == 1
 
 
 def _fault(address, patience=PATIENT):
@@ -182,13 +210,3 @@ def _jobs(server, queue):
 def _receive(listener, received):
     connection = listener.accept()[0]
     received.append(connection.recv(100))
-
-
-def _spool(server):
-    from pathlib import Path
-
-    port = server.rpartition(":")[2]
-    for root in Path("/tmp").glob("rmfab-cups-*"):
-        if f":{port}\n" in (root / "cupsd.conf").read_text():
-            return root / "spool"
-    raise AssertionError("the spool is not there")

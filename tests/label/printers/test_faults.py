@@ -225,6 +225,15 @@ def test_label_waits_to_be_taken(tmp_path):
         assert [printed(path) for path in handle.labels] == [noise(1), noise(2)]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_slow(tmp_path, kind):
+    """A printer that takes its time is waited for."""
+    with printing(kind, tmp_path, pace=0.05) as handle:
+        handle.control("fault slow")
+        assert printer_at(handle).print_label(noise(1), 2) is Delivery.PRINTED
+        assert len(handle.labels) == 2
+
+
 @pytest.mark.parametrize("trouble", PrinterTrouble)
 def test_every_fault_is_tried(trouble):
     """Each fault of the virtual printers is in a table or a test of this file."""
