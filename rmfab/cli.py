@@ -355,9 +355,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):  # a character that the terminal cannot show must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    code = main()
-    gc.freeze()  # at its end, Python would look for cycles of garbage in everything: 0.1 s after a line command
-    sys.exit(code)
+    sys.exit(main())
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

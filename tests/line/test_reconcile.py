@@ -57,6 +57,7 @@ def test_the_life_of_a_board(factory, capsys, tmp_path):
     for at in (FCTRY + 0x200, FCTRY):  # without a factory image, the firmware draws a `random` of its own as it boots
         flash.write_bytes(whole[:at] + b"\xff" * (0x6000 - at + FCTRY) + whole[FCTRY + 0x6000 :])
         with serve([one]) as (board,):
+            until(lambda: board.state()["serving"], "the firmware did not start")
             assert verdicts(reconciled(factory, capsys, board)[1]) == [("resume", "cut-short", serial)]
     with serve([one]) as (board,):
         assert factory.run(board.url).unit["serial"] == serial
