@@ -40,7 +40,7 @@ _TOTALS = (
 
 
 @dataclass(frozen=True)
-class Numbers:
+class TopNumbers:
     """The numbers of the top line: units *today* by verdict, first-pass yield, and what is *left* in the batch."""
 
     today: Counter[Outcome]
@@ -74,7 +74,7 @@ class FootText:
     more: int = 0
 
 
-def draw_head(heading: Heading, numbers: Numbers, around: Surroundings, speech: Speech, width: int) -> list[Row]:
+def draw_head(heading: Heading, numbers: TopNumbers, around: Surroundings, speech: Speech, width: int) -> list[Row]:
     """Return the two rows at the top."""
     tr = speech.tr
     names = [(name, "bar-strong") for name in (heading.product, heading.batch, heading.release) if name]
