@@ -53,10 +53,10 @@ class LeaveScreen(TextualMessage):
     """A signal asks the screen to end, together with its line."""
 
 
-class WallCanvas(Widget, can_focus=True):
+class RowsWidget(Widget, can_focus=True):
     """The whole screen as rows of styled text."""
 
-    DEFAULT_CSS = "WallCanvas { width: 100%; height: 100%; }"
+    DEFAULT_CSS = "RowsWidget { width: 100%; height: 100%; }"
 
     def __init__(self, styles: Mapping[str, Style]) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class LineApp(App[None], inherit_bindings=False):
         self.ended: LineEnded | None = None
         self._started = started
         self._clock = clock
-        self._sheet = WallCanvas(COLOURS if colours else NO_COLOURS)
+        self._sheet = RowsWidget(COLOURS if colours else NO_COLOURS)
         self._progress: dict[str, StepProgress] = {}
         self._keys = Keys(desk)
         self._drawing = False
@@ -135,7 +135,7 @@ class LineApp(App[None], inherit_bindings=False):
         """End as soon as the line has ended; a handler of signals calls it."""
         self.post_message(LeaveScreen())
 
-    def on_leave(self) -> None:
+    def on_leave_screen(self) -> None:
         """End now if the line has ended before."""
         self.desk.ending += 1
         if self.ended is not None:

@@ -15,11 +15,11 @@ from rmfab.language.line_texts import REQUEST_TEXTS
 from rmfab.language.speech import Language, Speech, speech_in
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, Message, UnitEnded
-from rmfab.screen.draw_bars import FOOT_ROWS, HEAD_ROWS, FootText, HeadNumbers, Surroundings, draw_foot, draw_head
+from rmfab.screen.draw_bars import FOOT_ROWS, HEAD_ROWS, FootText, Surroundings, TopNumbers, draw_foot, draw_head
 from rmfab.screen.draw_detail import draw_detail
 from rmfab.screen.draw_help import draw_help
 from rmfab.screen.draw_numbers import draw_numbers
-from rmfab.screen.draw_wall import WallView, draw_wall
+from rmfab.screen.draw_wall import Frame, draw_wall
 from rmfab.screen.hands import Hands
 from rmfab.screen.ink import Row, filled
 from rmfab.screen.scans import ScanField
@@ -50,13 +50,13 @@ class Panel:
         return max(1, self.height - HEAD_ROWS - FOOT_ROWS)
 
 
-CountUnits = Callable[[Wall, float, int | None], HeadNumbers]
+CountUnits = Callable[[Wall, float, int | None], TopNumbers]
 
 
-def numbers_of_run(wall: Wall, now: float, left: int | None) -> HeadNumbers:
+def numbers_of_run(wall: Wall, now: float, left: int | None) -> TopNumbers:
     """Return the numbers of the top line, of the units of this run; the shift began with it."""
     tally = wall.tally
-    return HeadNumbers(tally.verdicts(), tally.first_pass(now - HOUR), tally.first_pass(), left)
+    return TopNumbers(tally.verdicts(), tally.first_pass(now - HOUR), tally.first_pass(), left)
 
 
 class Desk:
@@ -125,7 +125,7 @@ class Desk:
         numbers = self.count(self.wall, now, self.left)
         return [
             *draw_head(self.wall.heading, numbers, self._now_around(now), self.speech, panel.width),
-            *self._body(WallView(panel.width, panel.body, self.speech, now, self.chosen)),
+            *self._body(Frame(panel.width, panel.body, self.speech, now, self.chosen)),
             *draw_foot(self._foot(), self.speech, panel.width),
         ]
 
@@ -140,7 +140,7 @@ class Desk:
             now - self.wall.began,
         )
 
-    def _body(self, view: WallView) -> list[Row]:
+    def _body(self, view: Frame) -> list[Row]:
         match self.body:
             case Body.WALL:
                 return draw_wall(self.wall, view)

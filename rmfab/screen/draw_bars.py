@@ -41,7 +41,7 @@ _TOTALS = (
 
 
 @dataclass(frozen=True)
-class HeadNumbers:
+class TopNumbers:
     """The numbers of the top line: units *today* by verdict, first-pass yield, and what is *left* in the batch."""
 
     today: Counter[Outcome]
@@ -75,7 +75,7 @@ class FootText:
     more: int = 0
 
 
-def draw_head(heading: Heading, numbers: HeadNumbers, around: Surroundings, speech: Speech, width: int) -> list[Row]:
+def draw_head(heading: Heading, numbers: TopNumbers, around: Surroundings, speech: Speech, width: int) -> list[Row]:
     """Return the two rows at the top."""
     tr = speech.tr
     names = [(name, "bar-strong") for name in (heading.product, heading.batch, heading.release) if name]

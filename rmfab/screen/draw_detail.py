@@ -11,7 +11,7 @@ from rmfab.language.durations import clock
 from rmfab.language.speech import Speech
 from rmfab.line.events import StepEnded
 from rmfab.screen.draw_tile import STEP_NAMES
-from rmfab.screen.draw_wall import WallView
+from rmfab.screen.draw_wall import Frame
 from rmfab.screen.ink import Row, cut, filled, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS, Tile, Visited
 
@@ -20,7 +20,7 @@ Limits = Mapping[str, str]
 _LONGEST = 200
 
 
-def draw_detail(tile: Tile, visits: Sequence[Visited], log: Sequence[str], limits: Limits, view: WallView) -> list[Row]:
+def draw_detail(tile: Tile, visits: Sequence[Visited], log: Sequence[str], limits: Limits, view: Frame) -> list[Row]:
     """Return the view as rows. *visits*: the runs on this slot, the newest first; *log*: the end of the console."""
     steps = tile.done if tile.step is not None or not visits else visits[0].steps
     left = [
@@ -36,11 +36,11 @@ def draw_detail(tile: Tile, visits: Sequence[Visited], log: Sequence[str], limit
     return [(*filled(one, _half(view), "paper"), ("  ", "paper"), *two) for one, two in pairs]
 
 
-def _half(view: WallView) -> int:
+def _half(view: Frame) -> int:
     return view.width if view.width < 120 else view.width // 2
 
 
-def _title(tile: Tile, view: WallView) -> list[Row]:
+def _title(tile: Tile, view: Frame) -> list[Row]:
     word = view.speech.tr(LOOK_WORDS[tile.look])
     names = "  ".join(name for name in (tile.serial, tile.mac) if name and tile.unit)
     return [
@@ -53,7 +53,7 @@ def _title(tile: Tile, view: WallView) -> list[Row]:
     ]
 
 
-def _verdict(tile: Tile, view: WallView) -> list[Row]:
+def _verdict(tile: Tile, view: Frame) -> list[Row]:
     """Return why the last unit did not pass: meaning, what was found, and the remedy."""
     last, speech = tile.last, view.speech
     if last is None or tile.step is not None:
@@ -87,7 +87,7 @@ def measured(measurements: Mapping[str, Any], limits: Limits, width: int) -> str
     return cut(", ".join(said), width)
 
 
-def _attempts(visits: Sequence[Visited], view: WallView) -> list[Row]:
+def _attempts(visits: Sequence[Visited], view: Frame) -> list[Row]:
     """Return the runs on this slot, the newest first: at most five."""
     speech = view.speech
     rows: list[Row] = [(("  ", "paper"), (speech.tr("attempts"), "strong"))] if visits else []
@@ -105,7 +105,7 @@ def _attempts(visits: Sequence[Visited], view: WallView) -> list[Row]:
     return rows
 
 
-def _console(log: Sequence[str], view: WallView, width: int, room: int) -> list[Row]:
+def _console(log: Sequence[str], view: Frame, width: int, room: int) -> list[Row]:
     """Return the end of the console, which is free of secrets, on *room* rows."""
     head = view.speech.tr("console") if log else view.speech.tr("no console output yet")
     tail = log[-(room - 1) :]

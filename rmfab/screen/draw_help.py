@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rmfab.language.speech import marked
 from rmfab.screen.block_letters import MARKS
-from rmfab.screen.draw_wall import WallView
+from rmfab.screen.draw_wall import Frame
 from rmfab.screen.ink import Row, filled, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, Look
 
@@ -39,7 +39,7 @@ _SCANS = (
 )
 
 
-def draw_help(view: WallView) -> list[Row]:
+def draw_help(view: Frame) -> list[Row]:
     """Return the page as rows."""
     tr = view.speech.tr
     rows: list[Row] = []
@@ -51,10 +51,10 @@ def draw_help(view: WallView) -> list[Row]:
     return rows
 
 
-def _line(name: str, style: str, what: str, view: WallView) -> Row:
+def _line(name: str, style: str, what: str, view: Frame) -> Row:
     return filled(((" ", "paper"), (name, style), (f" {what}", "paper")), view.width, "paper")
 
 
-def _lines(name: tuple[str, str], what: str, view: WallView, indent: int) -> list[Row]:
+def _lines(name: tuple[str, str], what: str, view: Frame, indent: int) -> list[Row]:
     texts = wrapped(what, view.width - indent - 3, 2)[:1]
     return [filled(((" ", "paper"), name, (f"  {text}", "paper")), view.width, "paper") for text in texts]

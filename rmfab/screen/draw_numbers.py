@@ -9,7 +9,7 @@ from rmfab.language.durations import clock
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import UnitEnded
 from rmfab.screen.block_letters import BLOCK, MARKS
-from rmfab.screen.draw_wall import WallView
+from rmfab.screen.draw_wall import Frame
 from rmfab.screen.ink import Row, cut, filled, padded
 from rmfab.screen.tally import CauseCount, RunTally, SlotCount, percent
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
@@ -17,7 +17,7 @@ from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 _BAR = 16
 
 
-def draw_numbers(tally: RunTally, view: WallView) -> list[Row]:
+def draw_numbers(tally: RunTally, view: Frame) -> list[Row]:
     """Return the view as rows: beside each other on a wide screen, else one below the other."""
     units, causes, slots = _units(list(tally.recent), view), _causes(tally.causes(), view), _slots(tally.slots(), view)
     if view.width < 120:
@@ -32,7 +32,7 @@ def _indented(rows: Sequence[Row]) -> list[Row]:
     return [(("  ", "paper"), *row) for row in rows]
 
 
-def _units(recent: Sequence[UnitEnded], view: WallView) -> list[Row]:
+def _units(recent: Sequence[UnitEnded], view: Frame) -> list[Row]:
     tr = view.speech.tr
     width = view.width if view.width < 120 else view.width // 2
     rows: list[Row] = [((tr("last units"), "strong"),)]
@@ -45,7 +45,7 @@ def _units(recent: Sequence[UnitEnded], view: WallView) -> list[Row]:
     return rows
 
 
-def _causes(causes: Sequence[CauseCount], view: WallView) -> list[Row]:
+def _causes(causes: Sequence[CauseCount], view: Frame) -> list[Row]:
     """Return the causes of first-pass failures, with bars and the share that each makes with those above it."""
     tr = view.speech.tr
     rows: list[Row] = [((tr("why units failed at the first pass"), "strong"),)]
@@ -59,7 +59,7 @@ def _causes(causes: Sequence[CauseCount], view: WallView) -> list[Row]:
     return rows if causes else [*rows, ((tr("none"), "dim"),)]
 
 
-def _slots(slots: Sequence[SlotCount], view: WallView) -> list[Row]:
+def _slots(slots: Sequence[SlotCount], view: Frame) -> list[Row]:
     """Return the slots side by side: verdicts by number, and the first-pass yield."""
     tr = view.speech.tr
     head = (

@@ -14,7 +14,7 @@ from rmfab.screen.wall import Wall
 
 
 @dataclass(frozen=True)
-class WallView:
+class Frame:
     """What a body is drawn for: its size, the operator's language, the time now, and the chosen slot."""
 
     width: int
@@ -30,14 +30,14 @@ def wall_grid(count: int, width: int, height: int) -> Grid:
     return grid if grid.pages(count) == 1 else grid_for(grid.tiles, width, height - 1)
 
 
-def page_of(wall: Wall, view: WallView) -> int:
+def page_of(wall: Wall, view: Frame) -> int:
     """Return the page with the chosen slot."""
     slots = list(wall.tiles)
     grid = wall_grid(len(slots), view.width, view.height)
     return slots.index(view.chosen) // grid.tiles if view.chosen in slots else 0
 
 
-def draw_wall(wall: Wall, view: WallView) -> list[Row]:
+def draw_wall(wall: Wall, view: Frame) -> list[Row]:
     """Return the page with the chosen slot as rows of the view's size."""
     tiles = list(wall.tiles.values())
     grid = wall_grid(len(tiles), view.width, view.height)
@@ -52,14 +52,14 @@ def draw_wall(wall: Wall, view: WallView) -> list[Row]:
     return [*rows, *[blank] * (view.height - len(rows))][: view.height]
 
 
-def _tile(wall: Wall, tile: Tile, grid: Grid, view: WallView) -> list[Row]:
+def _tile(wall: Wall, tile: Tile, grid: Grid, view: Frame) -> list[Row]:
     expected = None if tile.step is None else wall.expected(tile.step)
     gap = int(grid.height > LEAST_HEIGHT + 1)
     paper = Paper(grid.width - 1, grid.height - gap, view.speech, view.now, expected, tile.slot == view.chosen)
     return draw_tile(tile, paper)
 
 
-def _overview(tiles: list[Tile], grid: Grid, page: int, view: WallView) -> Row:
+def _overview(tiles: list[Tile], grid: Grid, page: int, view: Frame) -> Row:
     """Return one row with every slot's mark, page by page."""
     pieces: list[tuple[str, str]] = []
     for number in range(grid.pages(len(tiles))):

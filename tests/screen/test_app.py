@@ -12,14 +12,14 @@ from rmfab.errors import InputError
 from rmfab.language.speech import Language
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import Step
-from rmfab.screen.app import LineApp, WallCanvas
+from rmfab.screen.app import LineApp, RowsWidget
 from rmfab.screen.tile import Look
 from tests.screen.stage import LARGE, SMALL, Stage, empty, ended, failed, progress, scanned, step, until
 
 
 def shown(pilot: Pilot[None]) -> str:
     """Return what the screen shows now, as text."""
-    sheet = pilot.app.query_one(WallCanvas)
+    sheet = pilot.app.query_one(RowsWidget)
     return "\n".join(sheet.render_line(y).text for y in range(sheet.size.height))
 
 
@@ -160,7 +160,7 @@ def test_only_changed_rows_are_drawn() -> None:
 
     async def story(pilot: Pilot[None]) -> None:
         drawn: list[int] = []
-        sheet = pilot.app.query_one(WallCanvas)
+        sheet = pilot.app.query_one(RowsWidget)
         refresh = sheet.refresh
 
         def counting(*regions: object, **more: object) -> object:
