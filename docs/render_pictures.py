@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -44,6 +45,8 @@ _INDENTED = re.compile(
     r'x="(?P<x>[\d.]+)" (?P<y>y="[\d.]+") textLength="(?P<length>[\d.]+)" (?P<clip>clip-path="[^"]*")'
     r">(?P<blanks>(?:&#160;)+)"
 )
+_PRINTER_DOTS = {203: 3, 300: 2}  # dots per inch, and how much larger the picture is
+_LINER, _LINER_GREY = 24, 190
 _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{40,}")
 
 
@@ -300,6 +303,39 @@ def render_cloud(home: Path) -> None:
     _write("cloud.svg", picture(shell.lines, "rmfab demo --cloud"))
 
 
+def render_styles(home: Path) -> None:
+    """label-NAME.png: each label style as printers of 203 and 300 dpi print it, with the sample of a preview."""
+    shell = Shell(home)
+    shell.silently("rmfab init . --name 'Desk Lamp' --serial 'LMP-{n:06d}' --cloud-claim")
+    styles = json.loads(shell.silently("rmfab label --styles --json"))["styles"]
+    for name in (style["name"] for style in styles):
+        form = "compact" if name == "minimal-10" else "json"
+        shell.silently(f'sed -i \'s/^qr = "[a-z]*"/qr = "{form}"/\' product.toml')
+        for dpi in _PRINTER_DOTS:
+            shell.silently(f"rmfab label --style {name} --preview {name}-{dpi}.png --dpi {dpi}")
+        _write_style(name, [home / f"{name}-{dpi}.png" for dpi in _PRINTER_DOTS])
+
+
+def _write_style(name: str, previews: Sequence[Path]) -> None:
+    """The previews side by side on grey, each enlarged by a whole number, so that both labels are equally large."""
+    from PIL import Image
+
+    labels = []
+    for path, scale in zip(previews, _PRINTER_DOTS.values(), strict=True):
+        with Image.open(path) as image:
+            labels.append(
+                image.convert("L").resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+            )
+    width = sum(label.width for label in labels) + _LINER * (len(labels) + 1)
+    height = max(label.height for label in labels) + 2 * _LINER
+    liner = Image.new("L", (width, height), _LINER_GREY)
+    left = _LINER
+    for label in labels:
+        liner.paste(label, (left, (height - label.height) // 2))
+        left += label.width + _LINER
+    liner.quantize(4).save(DOCS / f"label-{name}.png", optimize=True)
+
+
 @contextlib.contextmanager
 def _served(shell: Shell, command: str) -> Iterator[str]:
     """A server at work; yields the first line that it prints."""
@@ -332,6 +368,7 @@ PICTURES = {
     "release": render_release,
     "ota": render_ota,
     "cloud": render_cloud,
+    "styles": render_styles,
 }
 
 

@@ -107,7 +107,8 @@ def test_help_of_all_commands_loads_nothing_heavy() -> None:
 
 def mentions() -> Iterator[tuple[str, int, str]]:
     """Yield every `rmfab xyz` in a string or comment of the sources and templates: file, line, text after `rmfab `."""
-    places = [*(ROOT / "rmfab").rglob("*.py"), *(ROOT / "templates").iterdir(), *(ROOT / "csv").iterdir()]
+    shipped = (path for name in ("templates", "csv") for path in (ROOT / name).rglob("*") if path.is_file())
+    places = [*(ROOT / "rmfab").rglob("*.py"), *shipped]
     for place in places:
         for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), 1):
             if line.lstrip().startswith(("from ", "import ")):

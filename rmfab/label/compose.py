@@ -6,7 +6,7 @@ numbers is then shortened, with a warning; everything else is printed in full or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rmfab.errors import InputError
@@ -18,16 +18,14 @@ from rmfab.label.fonts import LabelFont, Measure, measure_on_dots, pixels_of, wi
 from rmfab.label.layout import Box
 from rmfab.label.logo import Logo
 from rmfab.label.module_size import choose_level, judge_barcode, judge_form, judge_module, module_in
-from rmfab.label.style import LabelStyle, StyleBarcode, StyleCode, StyleLogo, StyleText
+from rmfab.label.style import Align, LabelStyle, StyleBarcode, StyleCode, StyleLogo, StyleText
 from rmfab.label.style_fonts import font_that_has, style_font
 from rmfab.label.symbol import Symbol, encode
-from rmfab.label.text import MM, SMALLEST
-from rmfab.label.typeface import CAP_HEIGHT, ELLIPSIS, steady
+from rmfab.label.text import GROUP_GAP, MM, SMALLEST, grouped
+from rmfab.label.typeface import CAP_HEIGHT, shorten, steady
 from rmfab.label.warnings import LabelWarning
 
 _STEP = 0.25
-_GROUP = 4
-_GROUP_GAP = 0.3
 _CAPTION = 0.85
 _CAPTION_GAP = 0.6
 _FEWEST_LETTERS = 5
@@ -42,22 +40,24 @@ class Composition:
     warnings: tuple[LabelWarning, ...]
 
 
-def compose(label: Label, style: LabelStyle, dot: float | None = None) -> Composition:
+def compose(label: Label, style: LabelStyle, dot: float | None = None, measure: Measure | None = None) -> Composition:
     """Return the drawing of *label* in *style*; with *dot*, the size of a dot in mm, for a printer with such dots.
 
+    *measure*: how wide texts are, if not as a bitmap of such dots has them.
     Raise InputError if a module of a code would be too small, or a text does not fit or has letters without a glyph.
     """
-    return _Composer(label, style, dot).compose()
+    usual = width_on_paper if dot is None else measure_on_dots(dot)
+    return _Composer(label, style, dot, measure or usual).compose()
 
 
 class _Composer:
     """The making of one drawing."""
 
-    def __init__(self, label: Label, style: LabelStyle, dot: float | None) -> None:
+    def __init__(self, label: Label, style: LabelStyle, dot: float | None, measure: Measure) -> None:
         self._label = label
         self._style = style
         self._dot = dot
-        self._measure: Measure = width_on_paper if dot is None else measure_on_dots(dot)
+        self._measure = measure
         self._warnings: list[LabelWarning] = []
 
     def compose(self) -> Composition:
@@ -123,7 +123,7 @@ class _Composer:
         font = font_that_has(self._style, text, line)
         self._judge_letters(text, font, line)
         caption = indent if text.box is None else self._captions_width([text])
-        groups = _groups(text, line)
+        groups = grouped(line) if text.parts == (Placeholder.POP,) else (line,)
         room = box.width - (caption if text.caption else 0.0)
         size, groups = self._fit(text, font, groups, room)
         width = self._width(groups, font, size) + (caption if text.caption else 0.0)
@@ -135,7 +135,7 @@ class _Composer:
             x = self._snap(x + caption)
         for group in groups:
             yield DrawnText(group, x, baseline, font, size)
-            x = self._snap(x + self._measure(group, font, size) + _GROUP_GAP * size * MM)
+            x = self._snap(x + self._measure(group, font, size) + GROUP_GAP * size * MM)
 
     def _baseline(self, box: Box, size: float) -> float:
         """Return the baseline of a line whose capitals are in the middle of *box*."""
@@ -177,7 +177,7 @@ class _Composer:
         if self._width(groups, font, size) <= room:
             return size, groups
         if text.placeholders <= _MAY_SHORTEN:
-            short = _shortened(groups[0], lambda some: self._measure(some, font, size) <= room)
+            short = shorten(groups[0], lambda some: self._measure(some, font, size) <= room)
             if len(short) > _FEWEST_LETTERS:
                 self._warnings.append(LabelWarning(f"{text.key} of style {self._style} is shortened", "a wider box"))
                 return size, (short,)
@@ -195,7 +195,7 @@ class _Composer:
         yield from (largest - step * number for number in range(count + 1))
 
     def _width(self, groups: tuple[str, ...], font: LabelFont, size: float) -> float:
-        gaps = (len(groups) - 1) * _GROUP_GAP * size * MM
+        gaps = (len(groups) - 1) * GROUP_GAP * size * MM
         return sum(self._measure(group, font, size) for group in groups) + gaps
 
     def _size(self, size: float) -> float:
@@ -215,6 +215,8 @@ class _Composer:
         judge_barcode(self._label, self._style, barcode, module, self._dot)
         high = module if barcode.rows > 1 else self._snap(box.height)
         x = box.x + quiet * module + (box.width - module * (barcode.columns + 2 * quiet)) * style.align.share
+        if style.box is None and style.align is Align.LEFT:  # the white beside the flow is a part of the quiet zone
+            x -= min(quiet * module, self._style.gap, self._style.margin)
         y = box.y + (box.height - high * barcode.rows) / 2
         return DrawnBarcode(barcode, self._snap(x), self._snap(y), module, high)
 
@@ -226,16 +228,3 @@ class _Composer:
         width, height = max(least, self._snap(height * logo.proportion)), max(least, self._snap(height))
         x, y = box.x + (box.width - width) * style.align.share, box.y + (box.height - height) / 2
         return DrawnLogo(logo, self._snap(x), self._snap(y), width, height)
-
-
-def _groups(text: StyleText, line: str) -> tuple[str, ...]:
-    """Return a PoP that stands alone in groups of four, which are printed with a thin gap, not a space."""
-    if text.parts != (Placeholder.POP,) or not line.isalnum() or len(line) <= _GROUP:
-        return (line,)
-    return tuple(line[start : start + _GROUP] for start in range(0, len(line), _GROUP))
-
-
-def _shortened(line: str, fits: Callable[[str], bool]) -> str:
-    """Return the longest start of *line* with an ellipsis that fits, empty if none does."""
-    starts = (line[:length].rstrip(" -_.") + ELLIPSIS for length in range(len(line) - 1, 0, -1))
-    return next((start for start in starts if fits(start)), "")

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from rmfab.label.layout import Box
-from rmfab.label.style import CodePosition, LabelStyle, Shape, StyleBarcode, StyleCode, StyleLogo, StyleText
+from rmfab.label.style import (
+    CodePosition,
+    LabelStyle,
+    Shape,
+    StyleBarcode,
+    StyleCode,
+    StyleLogo,
+    StyleText,
+    VerticalAlign,
+)
 from rmfab.label.text import MM
 from rmfab.label.typeface import CAP_HEIGHT
 
@@ -142,7 +151,7 @@ def place_code(style: LabelStyle, code: StyleCode, items: Sequence[FlowItem], si
     if code.box is not None:
         box = code.box
         return CodePlace(box.x + (box.width - side) * code.align.share, box.y + (box.height - side) / 2, side, quiet)
-    if not items:
+    if style.only_code:
         return CodePlace(across, down, side, quiet)
     near = max(0.0, style.margin - quiet)
     if code.position.beside:
@@ -157,8 +166,11 @@ def _top(style: LabelStyle, items: Sequence[FlowItem], side: float, quiet: float
     whole = side + max(0.0, style.gap - quiet) + flow_height(items)
     if style.shape is Shape.ROUND:
         return max(_highest_on_round(style, side, quiet), (style.height - whole - quiet) / 2)
-    spare = style.height - style.margin - near - whole
-    return max(near, near + spare * style.valign.share) if spare > 0 else near
+    if not items:
+        return near
+    spare = max(0.0, style.height - style.margin - near - whole) * style.valign.share
+    uneven = (near + quiet - style.margin) / 2 if style.valign is VerticalAlign.MIDDLE else 0.0
+    return near + max(0.0, spare - uneven)
 
 
 def flow_area(style: LabelStyle, place: CodePlace | None) -> Box:

@@ -14,6 +14,9 @@ from rmfab.label.style import LogoMethod
 PAGE_DOT = 25.4 / 600
 """The size in mm of a dot of a logo on a page."""
 _MOST_PIXELS = 4_000_000
+_PNG = b"\x89PNG\r\n\x1a\n"
+_IHDR = (16, 20)
+"""Where a PNG has its width and its height."""
 _MIDDLE_GREY = 128
 
 
@@ -47,10 +50,11 @@ def judge_logo(data: bytes) -> str | None:
 @lru_cache(maxsize=16)
 def _grey(data: bytes) -> Image.Image:
     """Return a PNG in grey on white. Raise InputError if it is not one, or has more than 4 million pixels."""
+    width, height = (int.from_bytes(data[at : at + 4], "big") for at in _IHDR)  # before Pillow, which warns of more
+    if data.startswith(_PNG) and width * height > _MOST_PIXELS:
+        raise InputError(f"{width} x {height} pixels are too many for a logo")
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise InputError(f"{image.width} x {image.height} pixels are too many for a logo")
             seen = image.convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"not a PNG: {one_line(str(error))}") from error

@@ -27,8 +27,8 @@ from rmfab.label.typeface import product_font
 from rmfab.label.warnings import LabelWarning, label_warnings
 
 LabelDesign = LabelStyle | AutomaticStyle
-_BLUR = 0.3
-"""Sigma of the blur, in modules: zxing reads every sound code of 2 dots or more per module after it."""
+_BLUR, _MOST_BLUR = 0.3, 1.0
+"""Sigma of the blur in modules, and at most in dots: zxing reads every sound code with 2 dots per module after it."""
 _INCH = 25.4
 _8_DOTS_PER_MM = 203
 _one_font = Lock()
@@ -148,7 +148,7 @@ def _around(image: Image.Image, code: DrawnCode, dot: float) -> Image.Image:
 
 def _worse(image: Image.Image, dots: int) -> Iterator[tuple[Image.Image, str]]:
     """Yield *image* as a printer may print it, with the words for messages. *dots* is the side of a module."""
-    yield image.filter(ImageFilter.GaussianBlur(_BLUR * dots)), "blurred bitmap"
+    yield image.filter(ImageFilter.GaussianBlur(min(_BLUR * dots, _MOST_BLUR))), "blurred bitmap"
     moved = [ImageChops.offset(image, right, down) for right, down in ((1, 0), (0, 1), (1, 1))]
     grown = shrunk = image
     for each in moved:

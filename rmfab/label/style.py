@@ -194,6 +194,11 @@ class LabelStyle:
         return tuple(item for item in items if item is not None and item.box is None)
 
     @property
+    def only_code(self) -> bool:
+        """Whether the QR code is alone on the label."""
+        return not self.texts and self.logo is None and self.barcode is None
+
+    @property
     def placeholders(self) -> frozenset[Placeholder]:
         """The placeholders of all texts."""
         return frozenset().union(*(each.placeholders for each in self.texts))

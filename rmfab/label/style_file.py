@@ -55,12 +55,19 @@ def style_files(root: Path) -> dict[str, Path]:
     """Return the styles of the workspace *root* and those that come with rmfab, by name; the workspace's win."""
     own = sorted((root / FOLDER).glob("*.toml"))
     files = [*shipped_files(str(FOLDER), ".toml"), *own]
-    return dict(sorted((path.stem, path) for path in files if is_safe_name(path.stem)))
+    named = {path.stem: path for path in files if is_safe_name(path.stem)}
+    return dict(sorted(named.items()))
 
 
 def load_style(root: Path, name: str) -> LabelStyle:
     """Return the style *name*. Raise InputError if there is none, ComplaintsError with all that is wrong with it."""
     files = style_files(root)
+    if not is_safe_name(name):
+        raise InputError(
+            f'"{name}" is not the name of a label style',
+            hint="a name has at most 64 of A-Z a-z 0-9 . _ - and no leading dot; it is that of its file without .toml",
+            cause="unknown-style",
+        )
     if name not in files:
         hint = suggestion(name, files) or ""
         raise InputError(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from rmfab.errors import InputError, IntegrityError
 from rmfab.label.compose import Composition, compose
 from rmfab.label.content import Label
+from rmfab.label.fonts import width_on_paper
 from rmfab.label.make_sheet import FinishedSheet
 from rmfab.label.pdf import judge_start, sheet_pdf
-from rmfab.label.print_raster import judge_codes
+from rmfab.label.print_raster import dot_of, judge_codes
 from rmfab.label.readback import cell_image, judge_page, judge_resolution, page_images, read_page
 from rmfab.label.sheets import SHEETS, Sheet
 from rmfab.label.style import LabelStyle
@@ -28,10 +29,14 @@ def single_label_sheet(width: float, height: float) -> Sheet:
 def make_styled_sheet(
     labels: Sequence[Label], style: LabelStyle, sheet: Sheet, dpi: int = 300, start_at: int = 1, *, cut_marks: bool
 ) -> FinishedSheet:
-    """Return a sheet with *labels* in *style*, in the middle of its labels. Raise as `make_sheet` and `compose`."""
+    """Return a sheet with *labels* in *style*, in the middle of its labels. Raise as `make_sheet` and `compose`.
+
+    One label per page is for a label printer: modules and positions are whole dots of its *dpi*.
+    """
     judge_start(sheet, start_at)
     _judge_size(style, sheet)
-    made = [compose(label, style) for label in labels]
+    dot = dot_of(dpi) if sheet.per_page == 1 else None
+    made = [compose(label, style, dot, width_on_paper) for label in labels]
     for each in made:
         if each.drawing.code is not None:
             judge_resolution(each.drawing.code.module, dpi)

@@ -23,7 +23,8 @@ LARGEST = 11.0
 _STEP = 0.25
 _CAPTION_GAP = 0.4
 _GROUP = 4
-_GROUP_GAP = 0.3
+GROUP_GAP = 0.3
+"""The gap between groups of a PoP, relative to the size."""
 _FEWEST_LETTERS = 5
 
 
@@ -164,7 +165,9 @@ class _Draft:
     def short(self, each: LabelField) -> str:
         """Return the text of a line, shortened with an ellipsis if it is too wide."""
         room = (self.width / self.body - self.style.indent_of(each)) / self.scale(each)
-        return self.texts[each] if each in _UNCUT else shorten(self.texts[each], each.face, room)
+        if each in _UNCUT:
+            return self.texts[each]
+        return shorten(self.texts[each], lambda some: width_of(some, each.face) <= room)
 
     def shortened(self) -> tuple[LabelField, ...]:
         """Return the shortened fields."""
@@ -197,7 +200,7 @@ class _Draft:
         x += indent
         for group in _groups(each, text):
             yield Run(each, group, x, baseline, each.face, scale)
-            x += (width_of(group, each.face) + _GROUP_GAP) * scale
+            x += (width_of(group, each.face) + GROUP_GAP) * scale
 
 
 def _letters(each: LabelField, text: str) -> str:
@@ -225,11 +228,16 @@ def _choose(texts: Mapping[LabelField, str], width: float, height: float, centre
 
 def _groups(each: LabelField, text: str) -> tuple[str, ...]:
     """Return an alphanumeric PoP in groups of four. They are printed with a thin gap, not a space."""
-    if each is not LabelField.POP or not text.isalnum() or len(text) <= _GROUP:
-        return (text,)
-    return tuple(text[start : start + _GROUP] for start in range(0, len(text), _GROUP))
+    return grouped(text) if each is LabelField.POP else (text,)
+
+
+def grouped(pop: str) -> tuple[str, ...]:
+    """Return a PoP in groups of four if it is alphanumeric, to be printed with a gap of GROUP_GAP."""
+    if not pop.isalnum():
+        return (pop,)
+    return tuple(pop[start : start + _GROUP] for start in range(0, len(pop), _GROUP))
 
 
 def _width(each: LabelField, text: str) -> float:
     groups = _groups(each, text)
-    return sum(width_of(group, each.face) for group in groups) + (len(groups) - 1) * _GROUP_GAP
+    return sum(width_of(group, each.face) for group in groups) + (len(groups) - 1) * GROUP_GAP

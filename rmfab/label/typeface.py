@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, unique
 from functools import cache
@@ -122,15 +122,12 @@ def writable(text: str, face: Face) -> str:
     return re.sub(r"\?{2,}", "?", "".join(letters)).strip()
 
 
-def shorten(text: str, face: Face, width: float) -> str:
-    """Return *text*, shortened with an ellipsis if it is wider than *width* at size 1, empty if nothing fits."""
-    if width_of(text, face) <= width:
+def shorten(text: str, fits: Callable[[str], bool]) -> str:
+    """Return *text*, shortened with an ellipsis if it does not fit, empty if nothing does."""
+    if fits(text):
         return text
-    for length in range(len(text) - 1, 0, -1):
-        short = text[:length].rstrip(" -_.") + ELLIPSIS
-        if width_of(short, face) <= width:
-            return short
-    return ""
+    starts = (text[:length].rstrip(" -_.") + ELLIPSIS for length in range(len(text) - 1, 0, -1))
+    return next((start for start in starts if fits(start)), "")
 
 
 def steady(text: str) -> str:

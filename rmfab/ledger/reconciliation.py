@@ -204,7 +204,7 @@ def _written(content: BoardContent, held: LedgerIdentity) -> Verdict:
 def _of_two(content: BoardContent, known: Known, held: LedgerIdentity, carried: LedgerIdentity) -> Verdict:
     """Return the verdict of the board of *held* whose flash contains *carried*, an identity that no board has."""
     never_written = (
-        held.state is State.CLAIMED and held.standing.attempts == 1 and not held.standing.labelled_count
+        held.state is State.CLAIMED and held.standing.attempts == 1 and not held.standing.may_have_label
     )  # a unit that was claimed again may have been flashed in between
     may_bind = carried.mac is None and carried.product == known.product and carried.batch not in known.open_batches
     reason = f"it is {held.serial} in the ledger, but its flash contains {carried.serial}"

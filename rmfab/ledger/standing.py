@@ -55,6 +55,11 @@ class Standing:
         return self.state.bound
 
     @property
+    def may_have_label(self) -> bool:
+        """Whether a label was made, or one may have come out of a printer."""
+        return self.labelled_count > 0 or self.doubt_ts is not None
+
+    @property
     def scanned(self) -> bool:
         """Whether the last label was read on its board."""
         return self.scanned_ts is not None and self.scanned_ts >= (self.labelled_ts or "")

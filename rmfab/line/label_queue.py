@@ -19,6 +19,7 @@ from rmfab.label.printers.faults import fault_of
 from rmfab.label.printers.printer import LabelPrinter, PrinterFault
 from rmfab.label.raster import Raster
 from rmfab.ledger.label_words import LabelWord
+from rmfab.line.abortable_printer import AbortablePrinter
 from rmfab.signals import SLICE_SECONDS
 
 _LOOK_SECONDS = 1.0
@@ -121,8 +122,8 @@ class LabelQueue:
     def _try(self, order: LabelOrder) -> LabelWord | None:
         """Print the label once; return None if it certainly did not come out, and may be tried again."""
         try:
-            raster = order.draw(self._printer.dpi)
-            word = print_once(self._printer, raster, order.note, order.copies)
+            printer = AbortablePrinter(self._printer, order.keep_going)
+            word = print_once(printer, order.draw(printer.dpi), order.note, order.copies)
         except PrinterFault as fault:
             self._tell(order, fault)
             if fault.in_doubt:
@@ -153,7 +154,7 @@ class LabelQueue:
     def _await_ready(self, order: LabelOrder) -> None:
         """Wait until the printer has no fault; raise the fault when patience has ended."""
         was_away = False
-        while (fault := fault_now(self._printer)) is not None:
+        while (fault := fault_now(AbortablePrinter(self._printer, order.keep_going))) is not None:
             was_away = True
             self._tell(order, fault)
             if self._is_late():

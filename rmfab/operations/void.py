@@ -92,6 +92,8 @@ def void(workspace: Workspace, request: VoidRequest, terminal: Terminal = UNATTE
         terminal.say(f"{one.serial} is void")
         if printed := one.standing.labelled_count:
             terminal.warn(f"{one.serial}: its label was printed {_times(printed)}: destroy it")
+        elif one.standing.doubt_ts is not None:
+            terminal.warn(f"{one.serial}: a printer may have printed its label: look for it, and destroy it")
     return tuple(map(Voided, gone, chosen))
 
 
@@ -123,7 +125,7 @@ def _confirm(live: list[LedgerIdentity], request: VoidRequest, terminal: Termina
         if not terminal.confirm(f"Void {subject} for good?"):
             raise InputError("nothing was changed")
         return
-    used = [one for one in live if one.state is not State.GENERATED or one.standing.labelled_count]
+    used = [one for one in live if one.state is not State.GENERATED or one.standing.may_have_label]
     if used:
         others = f", and {counted(len(used) - 1, 'more unit')} in use" if len(used) > 1 else ""
         raise InputError(
@@ -138,7 +140,8 @@ def _described(one: LedgerIdentity) -> str:
     """Return state, board and label of an identity."""
     printed = one.standing.labelled_count
     board = one.mac or "none"
-    label = "not printed" if not printed else f"printed {_times(printed)}"
+    missing = "in doubt" if one.standing.doubt_ts else "not printed"
+    label = f"printed {_times(printed)}" if printed else missing
     return f"{one.state}, board {board}, label {label}"
 
 

@@ -44,12 +44,17 @@ def factory(printing, tmp_path):
 
 
 @pytest.fixture
-def scanner(monkeypatch):
-    """Stdin as a scanner types into it; return the function that types a line."""
-    read, write = os.pipe()
-    with os.fdopen(read) as stdin, os.fdopen(write, "w", buffering=1) as typed:
-        monkeypatch.setattr(sys, "stdin", stdin)
-        yield lambda line: typed.write(f"{line}\n")
+def scanners(monkeypatch):
+    """Return a function that makes stdin a new scanner, which types a line: an earlier run may still read its own."""
+    with contextlib.ExitStack() as stack:
+
+        def new():
+            read, write = os.pipe()
+            monkeypatch.setattr(sys, "stdin", stack.enter_context(os.fdopen(read)))
+            typed = stack.enter_context(os.fdopen(write, "w", buffering=1))
+            return lambda line: typed.write(f"{line}\n")
+
+        yield new
 
 
 @pytest.fixture
@@ -152,12 +157,13 @@ def payload(factory, serial):
     return label_of(factory.identity(serial), factory.workspace.product).payload.reveal()
 
 
-def test_labels_are_scanned_on_their_boards(factory, scanner, tmp_path):
+def test_labels_are_scanned_on_their_boards(factory, scanners, tmp_path):
     """A swapped pair is found at the first scan and stops both units; put right, each is proven, and nothing is leaked.
 
     The scanner is proven first, once per shift.
     """
     factory.edit("scan_back = false", "scan_back = true")
+    scanner = scanners()
     scanner(TEST_CODE)
 
     def asked():
@@ -178,7 +184,7 @@ def test_labels_are_scanned_on_their_boards(factory, scanner, tmp_path):
         whose, _ = well(factory, "scan", stdin=f"]Q1{payload(factory, 'LMP-000002')}\n")
         assert whose.startswith("LMP-000002  verified  batch lamp-0001")
 
-        later = Factory(factory.root)  # without the events of the earlier run
+        later, scanner = Factory(factory.root), scanners()  # without the events of the earlier run
 
         def right():
             later.wait_for(scans)

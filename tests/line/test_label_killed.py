@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import threading
 from functools import partial
 
 import pytest
@@ -50,6 +52,7 @@ def standing_of(root, serial):
 
 def print_or_settle(root, serial, folder):
     """Print the label of *serial* as the step `label` does; an honest operator settles one in doubt."""
+    threading.settrace(sys.gettrace())  # the printer works in a thread of its own
     with Ledger.open(root / FILE, create=False) as ledger:
 
         def note(word, fault=None, *, by_operator=False):

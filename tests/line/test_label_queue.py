@@ -157,6 +157,7 @@ def test_labels_come_out_in_the_order_of_their_units():
         threads.append(threading.Thread(target=waiting.print_label, args=(operator.order(width=width),)))
         threads[-1].start()
         until(lambda: len(waiting._waiting) == len(threads))
+    until(lambda: operator.heard)
     assert printer.log == []
     paper.set()
     for thread in threads:
@@ -175,6 +176,22 @@ def test_stopping_ends_the_wait():
     assert operator.words == []
     waiting._look = 0.0
     assert waiting.print_label(Operator().order()) is LabelWord.PRINTED
+
+
+def test_stopping_does_not_wait_for_a_printer_that_is_stuck():
+    """^C while a printer does not come back ends the wait; the label that it had is in doubt."""
+    operator, printer, free = Operator(), MemoryPrinter(), threading.Event()
+
+    def stuck(_label: Raster, _copies: int = 1) -> Delivery:
+        operator.stopped = True
+        free.wait()
+        return Delivery.PRINTED
+
+    printer.print_label = stuck  # type: ignore[method-assign]
+    with pytest.raises(Aborted):
+        queue(printer).print_label(operator.order())
+    assert operator.words == ["sending"]
+    free.set()
 
 
 CODE = '{"ver":"v1","name":"PROV_%06d","pop":"0a1b2c3d","transport":"ble"}'

@@ -169,6 +169,7 @@ class DeviceLink:
                 raise _gone(error, self._address) from None
             if data:
                 return data
+            self._refuse_hung_up()
             time.sleep(min(0.02, max(end - time.monotonic(), 0)))
         return b""
 
@@ -176,12 +177,20 @@ class DeviceLink:
         """Do nothing: the kernel has handed over what it accepted."""
 
     def _wait(self, event: int, seconds: float) -> bool:
+        """Return whether *event* comes within *seconds*."""
         poll = select.poll()
         poll.register(self._descriptor, event)
         found = poll.poll(max(seconds, 0) * 1000)
-        if found and not found[0][1] & event and found[0][1] & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
-            raise _gone(OSError(errno.ENODEV, os.strerror(errno.ENODEV)), self._address)
+        if found and not found[0][1] & event:
+            self._refuse_hung_up()
         return bool(found)
+
+    def _refuse_hung_up(self) -> None:
+        """Raise PrinterFault if the device is no longer there."""
+        poll = select.poll()
+        poll.register(self._descriptor, 0)
+        if poll.poll(0):  # POLLHUP, POLLERR or POLLNVAL
+            raise _gone(OSError(errno.ENODEV, os.strerror(errno.ENODEV)), self._address)
 
 
 def _gone(error: OSError, address: str) -> PrinterFault:

@@ -5,6 +5,7 @@ Source: Zebra, "ZPL II Programming Guide", the commands ~HS, ~HI and ~HQ.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 
@@ -12,8 +13,8 @@ from rmfab.causes import Cause
 from rmfab.errors import one_line
 
 _GROUP = re.compile(rb"\x02([^\x02\x03]{1,1000})\x03")
-_FIRST_LINE = re.compile(rb"[0-9]{1,3},[01],[01],[0-9]{1,5},[0-9]{1,4},")
-_SECOND_LINE = re.compile(rb"[0-9]{1,3},[0-9],[01],[01],[01],[0-9A-Za-z],")
+_FIRST_LINE = re.compile(rb"[0-9]{1,3},[01],[01],[0-9]{1,5},[0-9]{1,4}(?:,|\Z)")
+_SECOND_LINE = re.compile(rb"[0-9]{1,3},[0-9],[01],[01],[01],[0-9A-Za-z](?:,|\Z)")
 _ERRORS = re.compile(rb"ERRORS:\s{0,40}[01]\s{1,4}[0-9A-Fa-f]{8}\s{1,4}([0-9A-Fa-f]{8})")
 _DPI = {6: 152, 8: 203, 12: 300, 24: 600}
 
@@ -71,19 +72,23 @@ class ZplAnswer:
 
 def is_whole(answer: bytes) -> bool:
     """Return whether *answer* contains the first two lines of ~HS; the third is not needed."""
-    groups = _GROUP.findall(answer)
-    return any(map(_FIRST_LINE.match, groups)) and any(map(_SECOND_LINE.match, groups))
+    return _host_status(_GROUP.findall(answer)) is not None
+
+
+def _host_status(groups: list[bytes]) -> tuple[bytes, bytes] | None:
+    """Return the first two lines of ~HS. The second one alone looks like a first one of a clone."""
+    pairs = itertools.pairwise(groups)
+    return next((pair for pair in pairs if _FIRST_LINE.match(pair[0]) and _SECOND_LINE.match(pair[1])), None)
 
 
 def parse_answer(answer: bytes) -> ZplAnswer | None:
     """Return what *answer* to ~HI, ~HQES and ~HS says, None if there is no ~HS in it."""
     groups = _GROUP.findall(answer)
-    first = next((one for one in groups if _FIRST_LINE.match(one)), None)
-    second = next((one for one in groups if _SECOND_LINE.match(one)), None)
-    if first is None or second is None:
+    lines = _host_status(groups)
+    if lines is None:
         return None
-    one, two = first.split(b","), second.split(b",")
-    model, dpi = _identity(groups)
+    one, two = (line.split(b",") for line in lines)
+    model, dpi = _identity([group for group in groups if group not in lines])
     return ZplAnswer(
         frozenset(_host_faults(one, two)) | frozenset(_extended_faults(groups)),
         waiting=_number(one, 4),
@@ -119,10 +124,9 @@ def _identity(groups: list[bytes]) -> tuple[str | None, int | None]:
     """Return model and resolution from ~HI: model, firmware, dots per mm, memory."""
     for one in groups:
         parts = one.split(b",")
-        if len(parts) >= 3 and not _FIRST_LINE.match(one) and not _SECOND_LINE.match(one):
-            dots = re.sub(rb"[^0-9]", b"", parts[2][:8])
-            if dots and int(dots) in _DPI:
-                return one_line(parts[0].decode("latin-1").strip(), 60) or None, _DPI[int(dots)]
+        dots = re.sub(rb"[^0-9]", b"", parts[2][:8]) if len(parts) >= 3 else b""
+        if dots and not parts[0].isdigit():
+            return one_line(parts[0].decode("latin-1").strip(), 60) or None, _DPI.get(int(dots))
     return None, None
 
 

@@ -57,7 +57,7 @@ class _Task:
     def print_label(self, queue: LabelQueue) -> str | None:
         """Print the label, unless the unit has one; return why nothing was printed. Raise PrinterFault."""
         standing = self._now().standing
-        self._is(LabelState.of(standing) or LabelState.MISSING)
+        self._is(LabelState.of(standing))
         order = self._order(queue)
         if standing.doubt_ts is not None:
             settled = settle(order)
@@ -75,10 +75,8 @@ class _Task:
         """Have the label on the board scanned. Raise WrongLabel or WrongScan, InputError if nobody scans."""
         visit = self.visit
         if not self._now().standing.labelled_count:
-            raise NoLabel(
-                "the unit has no label to scan",
-                hint=f"print it with `rmfab label {self._serial}`",
-            )
+            self._is(LabelState.MISSING)
+            raise NoLabel("the unit has no label to scan", hint=f"print it with `rmfab label {self._serial}`")
         printed = self._printed(self.bound.record)
         scans.check(
             ScanOrder(visit.slot.name, self._serial, printed, self._owner, visit.say, visit.warn, visit.keep_going)

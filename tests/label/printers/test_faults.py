@@ -61,7 +61,7 @@ def fault_of(printer, label, copies=1):
 def test_fault_before_a_label(tmp_path, kind, fault, cause):
     """A printer with a fault is not sent a label; once the fault is fixed, the label is printed once."""
     with printing(kind, tmp_path) as handle:
-        printer = printer_at(handle)
+        printer = printer_at(handle, QUICK if cause == "printer-busy" else PATIENT)
         handle.control(f"fault {fault}")
         error = fault_of(printer, noise(1))
         assert (error.cause, error.in_doubt, error.where) == (cause, False, handle.address)
