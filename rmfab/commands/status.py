@@ -13,13 +13,13 @@ from rmfab.commands.leaf import Leaf
 def command(batch: str | None) -> None:
     """Count the units of BATCH, or of each batch, by state; name the stations that have leases."""
     from rmfab.ledger.events import timestamp
+    from rmfab.operations.closed_slots import closed_slots
     from rmfab.operations.read_ledger import count_units, leases
-    from rmfab.operations.slot_states import slots_out_of_service
     from rmfab.report.status import as_json, as_table
 
     workspace = terminal.workspace()
-    for slot, why in slots_out_of_service(workspace.station):
-        terminal.say(f"slot {slot} is {why}")
+    for note in closed_slots(workspace):
+        terminal.say(note)
     counts = count_units(workspace, batch, terminal.TERMINAL)
     out = [one for one in leases(workspace) if batch in (None, one.batch)]
     if terminal.json_wanted():

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rmfab.causes import Cause, Retry
+from rmfab.errors import RmfabError
 from rmfab.ledger.events import Outcome
 from rmfab.line.ending import Ending
 from rmfab.line.events import Step
@@ -57,6 +58,13 @@ def start_of(steps: Sequence[Step], index: int) -> int:
     while index and group_at(steps, index - 1) == group:
         index -= 1
     return index
+
+
+def what_of(failed: Ending) -> str:
+    """Return why a step *failed*, without the hint: another attempt follows."""
+    reason = failed.reason or ""
+    hint = failed.error.hint if isinstance(failed.error, RmfabError) else None
+    return reason.removesuffix(f"; {hint}") if hint else reason
 
 
 class Tries:
@@ -106,7 +114,7 @@ class Tries:
 
 def cured(ending: Ending, failed: Ending, number: int) -> Ending:
     """Return *ending*, of a step that passed at the attempt *number*, as MARGINAL because an earlier one *failed*."""
-    why = f"passed at the {_ORDINALS.get(number, 'last')} attempt; before: {failed.reason}"
+    why = f"passed at the {_ORDINALS.get(number, 'last')} attempt; before: {what_of(failed)}"
     if ending.outcome is Outcome.MARGINAL:
         return replace(ending, reason=f"{ending.reason}; {why}")
     return replace(ending, outcome=Outcome.MARGINAL, cause=failed.cause, reason=why)

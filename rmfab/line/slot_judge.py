@@ -79,7 +79,7 @@ def _row(slot: str, recents: Mapping[str, Recent]) -> str | None:
     elsewhere = [name for name, boards in recents.items() if name != slot and boards and boards[-1].cause == last.cause]
     guess = f"as on {', '.join(sorted(elsewhere))}: parts or release?" if elsewhere else "a worn pin?"
     if limit == 1:
-        return f"{last.cause}: {_meaning(last.cause)}"
+        return _meaning(last.cause)
     return f"{limit} boards in a row ended with {last.outcome} ({last.cause}): {guess}"
 
 

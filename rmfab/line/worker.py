@@ -18,7 +18,7 @@ from rmfab.line.events import LabelState, LineEvent, Message, Origin, Step, Step
 from rmfab.line.job import Job
 from rmfab.line.listening import judge_meanwhile
 from rmfab.line.recorder import Recorder
-from rmfab.line.retries import Again, Tries, start_of
+from rmfab.line.retries import Again, Tries, start_of, what_of
 from rmfab.line.stages import AsNew, Identified, OnSlot, Running, Stage
 from rmfab.line.starts import StopSignal
 from rmfab.line.station import Slot
@@ -180,7 +180,7 @@ class Worker:
             return ending, None
         self._tries.start(again, index, ending)
         how = "as it was" if baud is None else f"at {baud} baud"
-        visit.say(f"{self._job.steps[index]}: {ending.reason}; trying it again {how}")
+        visit.say(f"{self._job.steps[index]}: {what_of(ending)}; trying it again {how}")
         return replace(ending, measurements={**ending.measurements, "retry": how}), again
 
     def _watched(self, visit: Visit, step: Step) -> Passed[Stage]:

@@ -21,6 +21,7 @@ from rmfab.line.listening import judge_meanwhile, listen
 from rmfab.line.proofs import proofs_of
 from rmfab.line.stages import OnSlot
 from rmfab.line.station import Slot
+from rmfab.product.console_pattern import ConsolePatterns
 from rmfab.product.product import VerifyPolicy
 from rmfab.product.vocabulary import ConsolePort, Credentials
 from rmfab.release.build_config import BuildConfig
@@ -48,7 +49,7 @@ class Gone(Feed):
 
 def visit_of(*pieces: bytes, port: type[Feed] = Feed) -> Any:
     """Return a visit whose board prints *pieces*."""
-    policy = SimpleNamespace(boot_timeout=0.3, settle=0.0)
+    policy = SimpleNamespace(boot_timeout=0.3, settle=0.0, patterns=ConsolePatterns())
     identity = SimpleNamespace(credentials=Credentials.CERTIFICATE)
     job = SimpleNamespace(product=SimpleNamespace(verify=policy, identity=identity))
     board = BoardConnection(LINK, port(*pieces), lambda: None, 115200)  # type: ignore[arg-type]
@@ -70,7 +71,8 @@ def running(*pieces: bytes, port: type[Feed] = Feed) -> Any:
 
 def worker_of() -> worker.Worker:
     """Return a worker that is not run."""
-    return worker.Worker(SimpleNamespace(), Slot("A1", LINK), print, threading.Event())  # type: ignore[arg-type]
+    job = SimpleNamespace(steps=(), product=SimpleNamespace(verify=VerifyPolicy()))
+    return worker.Worker(job, Slot("A1", LINK), print, threading.Event())  # type: ignore[arg-type]
 
 
 def raising(ending: Exception | None) -> Callable[..., Passed[OnSlot]]:

@@ -221,7 +221,7 @@ def test_a_bad_command(factory, text):
 @pytest.mark.slow
 def test_nobody_answers(factory, operator):
     """A question that nobody answers in time, or cannot, is the station's ERROR; the unit is not verified."""
-    factory.edit('ask = "Is the lamp white?"', 'ask = "Is the lamp white?"\ntimeout = 0.5')
+    factory.edit('\nask = "Is the lamp white?"', '\ntimeout = 0.5\nask = "Is the lamp white?"')
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert (said.code, said.verdict) == (4, ("ERROR", "step-unanswered"))

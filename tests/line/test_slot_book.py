@@ -18,6 +18,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.slot_book import SlotBook
 from rmfab.line.slot_judge import SeenBoard
 from rmfab.line.station import Slot
+from rmfab.operations import closed_slots
 from tests.patience import until
 
 SLOTS = tuple(Slot(f"A{n}", SlotLink(f"/dev/a{n}", 921600, Auto())) for n in (1, 2, 3))
@@ -133,3 +134,13 @@ def test_a_killed_writer(tmp_path):
         json.loads(path.read_bytes())
         book(tmp_path).count(A1, SeenBoard("mine", Outcome.PASS))
         assert book(tmp_path).state(A1).recent[-1].board == "mine"
+
+
+def test_what_status_looks_for(tmp_path):
+    """`status`, which loads nothing of the line, finds the marks of slots that are out of service."""
+    path = tmp_path / closed_slots._BOOK
+    one = book(tmp_path)
+    one.count(A1, SeenBoard("mac", Outcome.PASS))
+    assert closed_slots._MARK not in path.read_bytes()
+    one.disable(A1, "loose")
+    assert closed_slots._MARK in path.read_bytes()

@@ -32,7 +32,7 @@ ROWS = {
     "three of four": ([(FAIL, "panic")] + [(FAIL, "silent")] * 3, "3 boards in a row"),
     "two brown-outs": ([(FAIL, "brownout")] * 2, "2 boards in a row ended with FAIL (brownout)"),
     "a brown-out": ([(FAIL, "brownout")], None),
-    "the slot's fault": ([PASS, (ERROR, "slot-fault")], "slot-fault: boards of one slot have a fault"),
+    "the slot's fault": ([PASS, (ERROR, "slot-fault")], "several boards of one slot have a fault that"),
     "a contact": ([(ERROR, "answer-stopped")] * 3, "3 boards in a row ended with ERROR (answer-stopped)"),
     "errors of the station": ([(ERROR, "ledger-away")] * 5, None),
     "a restart may help": ([(ERROR, "unreachable")] * 5, None),
