@@ -7,10 +7,12 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 from textual.pilot import Pilot
 
+from rmfab.commands.folding import cells
 from rmfab.errors import RmfabError
 from rmfab.language.speech import Language
 from rmfab.operations.run_line import LineRequest, run_line
@@ -27,6 +29,7 @@ from rmfab.virtual.faults import FaultCall
 from rmfab.workspace.workspace import open_workspace
 
 SMALL, LARGE = (80, 24), (200, 60)
+_CELL = 12.2  # px; of a letter in Rich's drawings
 FONT = "'Noto Sans Mono CJK SC', 'Sarasa Mono SC', ui-monospace, Menlo, Consolas, monospace"
 _SECONDS = 180.0
 _SLOW, _SLOWER = 300000, 150000  # bits per second: boards that are still at work when the others are done
@@ -94,7 +97,14 @@ def svg_of(app: LineApp, title: str) -> str:
     drawn = re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
     drawn = re.sub(r"\s*<!--.*?-->", "", drawn)
     drawn = re.sub(r"terminal-\d+", f"rmfab-{title.replace(' ', '-')}", drawn)
+    drawn = drawn.replace("        font-variant-east-asian: full-width;\n", "")  # it would widen Latin letters, too
+    drawn = re.sub(r'textLength="[\d.]+"( [^>]*)>([^<]*)', _as_wide_as_its_cells, drawn)
     return drawn.replace("Fira Code, monospace", FONT).replace("font-family: arial", "font-family: sans-serif")
+
+
+def _as_wide_as_its_cells(text: re.Match[str]) -> str:
+    """A text of the drawing with its length: Rich counts letters, but a Chinese one has two cells."""
+    return f'textLength="{round(cells(unescape(text[2])) * _CELL, 1)}"{text[1]}>{text[2]}'
 
 
 def eight(root: Path, picture: Picture) -> None:
