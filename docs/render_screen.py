@@ -66,9 +66,8 @@ def run_screen(root: Path, size: tuple[int, int], story: Callable[[LineApp, Pilo
     workspace = open_workspace(root)
     terminal = ScreenTerminal(UNATTENDED)
     request = LineRequest(release=root / "lamp-1.4.0.rmfab", batch="lamp-0001", loop=True)
-    app = prepared_app(
-        workspace, run_line(workspace, request, terminal), terminal, request, ScreenOptions(operator="wei")
-    )
+    workspace.badge.pass_to("wei")
+    app = prepared_app(workspace, run_line(workspace, request, terminal), terminal, request, ScreenOptions())
 
     async def play() -> None:
         async with app.run_test(size=size) as pilot:

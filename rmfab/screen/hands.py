@@ -29,8 +29,8 @@ class Hands(Protocol):
     def unit_of(self, payload: str) -> str | None:
         """Return the serial of the unit with this QR *payload*; None if it is of no unit."""
 
-    def enter(self, operator: str) -> None:
-        """Note that *operator* works here from now on."""
+    def enter(self, operator: str) -> str | None:
+        """Let *operator* work here from now on; return why not, in English, or None."""
 
     def console(self, log: str | None) -> tuple[str, ...]:
         """Return the last lines of the console log *log*, which has no secrets."""

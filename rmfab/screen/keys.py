@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rmfab.language.speech import marked
 from rmfab.operations.terminal import Scan
 from rmfab.screen.desk import Body, Desk, Panel
@@ -158,12 +160,19 @@ class Keys:
                 else:
                     self._code(scanned.code, slot)
             case BadgeScan():
-                desk.hands.enter(scanned.operator)
-                desk.note(marked("{name} works here now"), name=scanned.operator)
+                self._change_operator(scanned.operator)
             case PayloadScan():
                 self._named(text, desk.hands.unit_of(scanned.text), None)
             case NameScan():
                 self._named(text, scanned.name, scanned.name)
+
+    def _change_operator(self, operator: str) -> None:
+        desk = self._desk
+        if why := desk.hands.enter(operator):
+            desk.note(why, "warning")
+            return
+        desk.around = replace(desk.around, operator=operator)
+        desk.note(marked("{name} works here now"), name=operator)
 
     def _named(self, text: str, name: str | None, shown: str | None) -> None:
         """Go to the slot that *name* names. A code that the line waits for is for the line, unless it acknowledges."""

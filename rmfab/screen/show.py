@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rmfab.errors import InputError, RmfabError, StationError, printable
 from rmfab.identity.qr import parse_payload
 from rmfab.language.speech import Language, marked
+from rmfab.ledger.badge import Badge
 from rmfab.ledger.events import timestamp
 from rmfab.line.events import LineEvent, Step, StepEnded
 from rmfab.operations.run_line import LineRequest, LineRun
@@ -40,7 +41,7 @@ _TAIL_BYTES, _TAIL_LINES = 64 << 10, 400
 class ScreenOptions:
     """How the screen is shown: its *language*, with ASCII alone, with a bell for each FAIL, starts by hand, colours.
 
-    *operator* is who works here when it starts. *see* gets every event of the line, in the line's thread.
+    *see* gets every event of the line, in the line's thread.
     """
 
     language: Language = Language.ENGLISH
@@ -48,17 +49,16 @@ class ScreenOptions:
     sound: bool = False
     by_hand: bool = False
     colours: bool = True
-    operator: str = ""
     see: Callable[[LineEvent], None] = lambda _: None
 
 
 class LineHands:
     """The hands of the operator on a line that runs."""
 
-    def __init__(self, run: LineRun) -> None:
+    def __init__(self, run: LineRun, badge: Badge) -> None:
         self._run = run
+        self._badge = badge
         self._names: dict[str, str] = {}
-        self.operator = ""
 
     def acknowledge(self, slot: str) -> None:
         """See `Hands`."""
@@ -97,9 +97,13 @@ class LineHands:
         if identity is not None:
             self._names[identity.record.service_name] = serial
 
-    def enter(self, operator: str) -> None:
+    def enter(self, operator: str) -> str | None:
         """See `Hands`."""
-        self.operator = operator
+        try:
+            self._badge.pass_to(operator)
+        except InputError as error:
+            return error.what
+        return None
 
     def console(self, log: str | None) -> tuple[str, ...]:
         """See `Hands`."""
@@ -170,9 +174,9 @@ def prepared_app(
     starts.acknowledged, starts.by_hand = True, options.by_hand
     names = tuple(slot.name for slot in run.slots)
     wall = Wall(heading_of(run, request, workspace.station.name), names, time.monotonic())
-    desk = Desk(wall, LineHands(run), terminal, options.language)
+    desk = Desk(wall, LineHands(run, workspace.badge), terminal, options.language)
     desk.only_ascii, desk.sound, desk.limits = options.only_ascii, options.sound, limits_of(run)
-    desk.around = Surroundings(operator=options.operator)
+    desk.around = Surroundings(operator=workspace.badge.name or "")
     return LineApp(desk, lambda app: _start(app, workspace, run, terminal, options), colours=options.colours)
 
 

@@ -15,6 +15,7 @@ from rmfab.line.events import (
     LineEvent,
     Message,
     SlotHeld,
+    SlotService,
     SlotWaiting,
     Step,
     StepEnded,
@@ -81,6 +82,8 @@ class Wall:
                 return replace(tile, gone=True, held=False, note=note)
             case SlotHeld():
                 return replace(tile, held=True)
+            case SlotService():
+                return replace(tile, locked=event.reason)
             case Message():
                 return replace(tile, note=event.text)
         return tile
@@ -109,10 +112,6 @@ class Wall:
         if wanted:
             self.tiles[slot] = replace(self.tiles[slot], acknowledged=True)
         return wanted
-
-    def lock(self, slot: str, reason: str | None) -> None:
-        """Show *slot* as locked because of *reason*, or as unlocked."""
-        self.tiles[slot] = replace(self.tiles[slot], locked=reason)
 
     def expected(self, step: Step) -> float | None:
         """Return how long *step* takes, in seconds: the median of its last runs; None before the first."""

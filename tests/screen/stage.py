@@ -10,7 +10,17 @@ from textual.pilot import Pilot
 
 from rmfab.language.speech import Language
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import LineEvent, Message, SlotWaiting, Step, StepEnded, StepProgress, StepStarted, UnitEnded
+from rmfab.line.events import (
+    LineEvent,
+    Message,
+    SlotService,
+    SlotWaiting,
+    Step,
+    StepEnded,
+    StepProgress,
+    StepStarted,
+    UnitEnded,
+)
 from rmfab.operations.run_line import RUN_STEPS
 from rmfab.operations.terminal import UNATTENDED
 from rmfab.screen.app import LineApp
@@ -32,6 +42,11 @@ def slots(count: int) -> tuple[str, ...]:
 def at(slot: str, serial: str | None = "LMP-000001") -> tuple[str, str, str, str | None, str | None]:
     """Return the origin of an event."""
     return "2026-01-01T10:11:12.000Z", "bench-1", slot, serial, None if serial is None else "24:0a:c4:1f:67:7d"
+
+
+def service(slot: str, reason: str | None) -> SlotService:
+    """Return the event of a slot that goes out of service, or that is in service again."""
+    return SlotService(*at(slot, None), reason, locked=True)
 
 
 def step(slot: str, which: Step, seconds: float = 1.0, serial: str = "LMP-000001") -> tuple[LineEvent, ...]:
@@ -107,8 +122,9 @@ class NotingHands:
     def unit_of(self, payload: str) -> str | None:
         return self.units.get(payload)
 
-    def enter(self, operator: str) -> None:
+    def enter(self, operator: str) -> str | None:
         self.orders.append(("enter", operator))
+        return None
 
     def console(self, log: str | None) -> tuple[str, ...]:
         return self.log

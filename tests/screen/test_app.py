@@ -14,7 +14,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.events import Step
 from rmfab.screen.app import LineApp, RowsWidget
 from rmfab.screen.tile import Look
-from tests.screen.stage import LARGE, SMALL, Stage, empty, ended, failed, progress, scanned, step, until
+from tests.screen.stage import LARGE, SMALL, Stage, empty, ended, failed, progress, scanned, service, step, until
 
 
 def shown(pilot: Pilot[None]) -> str:
@@ -50,7 +50,7 @@ def test_a_shift(size: tuple[int, int]) -> None:
         assert (look(stage, "A2"), look(stage, "A3")) == (Look.EMPTY, Look.FAIL)
         await scanned(pilot, "LMP-000003")
         assert stage.hands.orders == [("acknowledge", "A2"), ("acknowledge", "A3")]
-        stage.desk.wall.lock("A8", "worn pin?")
+        stage.desk.wall.take(service("A8", "worn pin?"), 0.0)
         await until(pilot, lambda: "worn pin?" in shown(pilot))
         await pilot.press("f4")
         await until(pilot, lambda: "不合格 2" in shown(pilot))

@@ -16,7 +16,7 @@ from rmfab.screen.ink import cut, padded, plain, width_of, wrapped
 from rmfab.screen.theme import COLOURS, NO_COLOURS
 from rmfab.screen.tile import LOOK_WORDS, Look
 from tests.commands.test_line_view import HOSTILE
-from tests.screen.stage import LARGE, SMALL, Stage, at, empty, ended, failed, message, progress, step
+from tests.screen.stage import LARGE, SMALL, Stage, at, empty, ended, failed, message, progress, service, step
 
 SIZES = [SMALL, LARGE, (100, 30), (40, 12), (20, 6), (132, 43)]
 
@@ -39,7 +39,7 @@ def full_stage(count: int, language: Language, hostile: str = "") -> Stage:
             case 4:
                 stage.show(empty(slot), SlotHeld(*at(slot, None)))
             case 5:
-                stage.desk.wall.lock(slot, f"3 units failed in a row {hostile}")
+                stage.desk.wall.take(service(slot, f"3 units failed in a row {hostile}"), 0.0)
             case 6:
                 stage.show(*failed(slot, "no-such-cause"), empty(slot))
     return stage

@@ -15,7 +15,7 @@ from rmfab.screen.keys import Keys
 from rmfab.screen.screen_terminal import Answers, Question
 from rmfab.screen.tile import Look
 from tests.patience import PATIENCE
-from tests.screen.stage import Stage, empty, ended, failed, step
+from tests.screen.stage import Stage, empty, ended, failed, service, step
 
 PANEL = Panel(80, 24)
 
@@ -115,7 +115,7 @@ def test_a_retry_acknowledges(stage: Stage) -> None:
 
 def test_a_locked_slot_does_not_start(stage: Stage) -> None:
     """A locked slot is named with its reason."""
-    stage.desk.wall.lock("A1", "worn pin?")
+    stage.desk.wall.take(service("A1", "worn pin?"), 0.0)
     press(stage, "f8")
     assert stage.hands.orders == []
     assert "A1 is locked: worn pin?" in stage.text()

@@ -23,7 +23,7 @@ from rmfab.screen.tile import Look
 from rmfab.virtual import BoardHandle
 from tests.line.floor import Factory, found, serve, spec
 from tests.patience import PATIENCE
-from tests.screen.stage import SMALL, scanned, until
+from tests.screen.stage import SMALL, scanned, service, until
 from tests.screen.test_app import shown
 
 pytestmark = pytest.mark.slow
@@ -177,9 +177,9 @@ def test_twenty_four_units_on_eight_slots(tmp_path: Path) -> None:
             await until(pilot, lambda: len(shift.run.ended) >= 15)
             await done(pilot, {Look.PASS, Look.FAIL})
             await pilot.press("f5")
-            shift.app.desk.wall.lock("A8", "pin?")
+            shift.app.desk.wall.take(service("A8", "pin?"), 0.0)
             await until(pilot, lambda: "已 锁 定" in shown(pilot))
-            shift.app.desk.wall.lock("A8", None)
+            shift.app.desk.wall.take(service("A8", None), 0.0)
             for slot in slots[1:]:
                 await shift.hand(slot, "swap")
             await shift.hand("A1", "vanish")

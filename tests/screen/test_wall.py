@@ -9,7 +9,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.events import SlotHeld, Step, StepEnded, Stopped
 from rmfab.screen.tile import Look
 from rmfab.screen.wall import Wall
-from tests.screen.stage import HEADING, at, empty, ended, failed, message, progress, step
+from tests.screen.stage import HEADING, at, empty, ended, failed, message, progress, service, step
 
 
 @pytest.fixture
@@ -94,9 +94,9 @@ def test_marginal(wall: Wall) -> None:
 def test_a_locked_slot(wall: Wall) -> None:
     """A lock is shown instead of a verdict, and goes when the slot is unlocked."""
     take(wall, *failed("A1"))
-    wall.lock("A1", "3 in a row")
+    wall.take(service("A1", "3 in a row"), 0.0)
     assert take(wall) is Look.LOCKED
-    wall.lock("A1", None)
+    wall.take(service("A1", None), 0.0)
     assert take(wall) is Look.FAIL
 
 
