@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rmfab.errors import BatchUsedUp, InputError, IntegrityError, StationError, UnitsFailed
+from rmfab.errors import InputError, IntegrityError, StationError, UnitsFailed
 from rmfab.files import writer_in
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.code_desk import CodeDesk
@@ -91,19 +91,19 @@ class LineRun:
         return {unit.slot: unit for unit in self.ended}
 
     def _raise_last(self) -> None:
-        """Raise the error of the slots whose last unit has no verdict of its own."""
-        last = self._last
+        """Raise the error that stopped the line, or that of the slots whose last unit has no verdict of its own."""
+        last, stopped_by = self._last, self.floor.stopped_by
         errors = {slot: unit.error for slot, unit in last.items() if unit.error is not None}
-        if self.floor.stopped_by is not None:
-            errors.setdefault("", self.floor.stopped_by)
         for kind in (StationError, InputError):
+            if isinstance(stopped_by, kind):
+                raise stopped_by
             chosen = {slot: error for slot, error in errors.items() if isinstance(error, kind)}
-            if len(chosen) == 1 or any(isinstance(error, BatchUsedUp) for error in chosen.values()):
-                raise next(iter(chosen.values()))
-            if chosen:
-                named = [f"{slot or 'the line'} ({error.cause})" for slot, error in chosen.items()]
+            first = next(iter(chosen.values()), None)
+            if first is not None and len(chosen) == 1:
+                raise first
+            if first is not None:
+                named = [f"{slot} ({error.cause})" for slot, error in chosen.items()]
                 causes = ", ".join(named[:_MOST_NAMED]) + (" …" if len(named) > _MOST_NAMED else "")
-                first = next(iter(chosen.values()))
                 raise kind(f"{len(chosen)} of {len(last)} slots ended with an error: {causes}", cause=first.cause)
         undecided = [slot for slot, unit in last.items() if unit.outcome in (Outcome.ERROR, Outcome.ABORTED)]
         if undecided:
