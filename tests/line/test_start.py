@@ -66,7 +66,9 @@ UNLOADED = {
         "xml.etree",
         "rmfab.provisioning.http",
         "rmfab.provisioning.session",
-        "rmfab.label",
+        "rmfab.label.content",  # of labels, only the table [printer] of station.toml is read
+        "rmfab.label.raster",
+        "PIL",
         "rmfab.virtual",
         "rmfab.nvs",
         *(f"rmfab.line.steps.{step.value}" for step in Step if step is not Step.DETECT),
