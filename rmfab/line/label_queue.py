@@ -108,6 +108,11 @@ class LabelQueue:
         """The address of the printer."""
         return self._printer.address
 
+    @property
+    def ready(self) -> bool:
+        """Whether the printer had no fault when it was asked last."""
+        return self._told is None
+
     def print_label(self, order: LabelOrder) -> LabelWord:
         """Print the label when it is its turn; return `sent` or `printed`.
 

@@ -23,6 +23,7 @@ _KEYS = (
     ("F4", marked("the other language")),
     ("F5", marked("acknowledge the FAIL of the chosen slot")),
     ("F6", marked("abort the unit on the chosen slot")),
+    ("F7", marked("for a supervisor: unlock the chosen slot")),
     ("F8", marked("start the chosen slot, or run its board again")),
     ("F9", marked("print the label of the chosen slot again")),
     ("F10", marked("end: twice if units are at work; they are aborted")),

@@ -17,6 +17,9 @@ class Hands(Protocol):
     def abort(self, slot: str) -> bool:
         """Abort the unit on *slot*; return whether there is one."""
 
+    def unlock(self, slot: str) -> bool:
+        """Put *slot* into service again, for a supervisor; return whether it was locked."""
+
     def reprint(self, slot: str) -> str | None:
         """Print the label of the unit on *slot* again; return why not, in English, or None."""
 

@@ -98,6 +98,8 @@ class Keys:
                 self._acknowledge()
             case "f6":
                 self._code(Code.ABORT, desk.chosen)
+            case "f7":
+                self._unlock(desk.chosen)
             case "f8":
                 self._code(Code.START, desk.chosen)
             case "f9":
@@ -165,6 +167,10 @@ class Keys:
                 self._named(text, desk.hands.unit_of(scanned.text), None)
             case NameScan():
                 self._named(text, scanned.name, scanned.name)
+
+    def _unlock(self, slot: str) -> None:
+        text = marked("{slot} is in service again") if self._desk.hands.unlock(slot) else marked("{slot} is not locked")
+        self._desk.note(text, slot=slot)
 
     def _change_operator(self, operator: str) -> None:
         desk = self._desk

@@ -72,9 +72,23 @@ class LineHands:
         """See `Hands`."""
         return self._run.floor.starts.abort(slot)
 
-    def reprint(self, slot: str) -> str | None:  # noqa: ARG002 - no printer yet
+    def unlock(self, slot: str) -> bool:
         """See `Hands`."""
-        return marked("this station has no printer")
+        book = self._run.floor.job.slots
+        named = next(one for one in self._run.slots if one.name == slot)
+        return book is not None and book.unlock(named, "unlocked at the operator's screen")
+
+    def reprint(self, slot: str) -> str | None:  # noqa: ARG002 - a reason is asked for where labels are printed again
+        """See `Hands`."""
+        return marked("print it again with `rmfab label SERIAL --print --reason`")
+
+    @property
+    def printer(self) -> str:
+        """The state of the printer in a word, empty if the line prints no labels."""
+        labels = self._run.floor.job.labels
+        if labels is None or labels.queue is None:
+            return ""
+        return marked("ok") if labels.queue.ready else marked("not ready")
 
     def finish(self) -> None:
         """See `Hands`."""
@@ -230,8 +244,17 @@ def _look(app: LineApp, hands: LineHands, left: Callable[[], int], claimed: queu
             state = marked("ok")
         except RmfabError:
             state = marked("away")
-        if state != app.desk.around.ledger:
-            app.tell(replace(app.desk.around, ledger=state, ledger_well=state == "ok"))
+        printer, around = hands.printer, app.desk.around
+        if (state, printer) != (around.ledger, around.printer):
+            app.tell(
+                replace(
+                    around,
+                    ledger=state,
+                    ledger_well=state == "ok",
+                    printer=printer,
+                    printer_well=printer != "not ready",
+                )
+            )
         with suppress(queue.Empty):
             serial = claimed.get(timeout=_LOOK_SECONDS)
             if serial is None:

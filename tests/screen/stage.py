@@ -119,6 +119,10 @@ class NotingHands:
     def stop(self) -> None:
         self.orders.append(("stop",))
 
+    def unlock(self, slot: str) -> bool:
+        self.orders.append(("unlock", slot))
+        return self.at_work
+
     def unit_of(self, payload: str) -> str | None:
         return self.units.get(payload)
 

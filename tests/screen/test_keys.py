@@ -121,6 +121,16 @@ def test_a_locked_slot_does_not_start(stage: Stage) -> None:
     assert "A1 is locked: worn pin?" in stage.text()
 
 
+def test_a_supervisor_unlocks(stage: Stage) -> None:
+    """F7 puts the chosen slot into service again, or says that it is not locked."""
+    press(stage, "f7")
+    assert stage.hands.orders == [("unlock", "A1")]
+    assert "A1 is in service again" in stage.text()
+    stage.hands.at_work = False
+    press(stage, "f7")
+    assert "A1 is not locked" in stage.text()
+
+
 def test_nothing_to_abort(stage: Stage) -> None:
     """Aborting a slot that is not at work is told."""
     stage.hands.at_work = False
