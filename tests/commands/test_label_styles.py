@@ -158,7 +158,7 @@ def test_a_style_on_pages_and_on_sheets(terminal: Terminal, lamp: Path) -> None:
     assert {json.loads(text)["pop"] for (text,) in pages("pages.pdf")} == set(expected(lamp).values())
     with open_workspace(lamp).ledger as ledger:
         details = [one.event.details for one in ledger.history("LMP-000001") if one.event.kind is EventKind.LABEL]
-    assert details == [
+    assert [{name: each[name] for name in ("form", "sheet", "style")} for each in details] == [
         {"form": "pdf", "sheet": "40x30", "style": "plug-40x30"},
         {"form": "pdf", "sheet": "L7160", "style": "plug-40x30"},
     ]

@@ -142,6 +142,9 @@ ALTER TABLE identity
     ADD CONSTRAINT ck_identity_bound CHECK (state IN ('generated', 'quarantined', 'void') OR mac IS NOT NULL),
     ADD CONSTRAINT ck_identity_free CHECK (state NOT IN ('generated', 'quarantined') OR mac IS NULL);
 ALTER TABLE chain DROP COLUMN ledger;
+DROP INDEX ix_identity_doubt;
+ALTER TABLE identity DROP COLUMN sent_count, DROP COLUMN sent_ts, DROP COLUMN printed_count, DROP COLUMN printed_ts,
+    DROP COLUMN scanned_count, DROP COLUMN scanned_ts, DROP COLUMN doubt_ts;
 UPDATE alembic_version SET version_num = '0005'
 """
 
