@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from PIL import ImageFont
-from reportlab.pdfbase.pdfmetrics import getFont, registerFont, stringWidth
+from reportlab.pdfbase.pdfmetrics import getFont, getRegisteredFontNames, registerFont, stringWidth
 from reportlab.pdfbase.ttfonts import TTFError, TTFont
 
 from rmfab.errors import InputError, one_line
@@ -70,10 +70,11 @@ def load_font(path: Path, *, bold: bool = False) -> LabelFont:
 
 @lru_cache(maxsize=64)
 def registered(font: LabelFont) -> str:
-    """Return the name of *font* for reportlab, which has it from now on, also if a different process measured it."""
-    try:
-        getFont(font.name)
-    except KeyError:
+    """Return the name of *font* for reportlab, which has it from now on, also if a different process measured it.
+
+    `getFont` would search all folders of fonts for an unknown name, and swallow ^C and SIGTERM meanwhile.
+    """
+    if font.name not in getRegisteredFontNames():
         registerFont(TTFont(font.name, str(font.path)))
     return font.name
 

@@ -11,11 +11,13 @@ import pypdfium2
 import pytest
 import zxingcpp
 from PIL import Image
+from reportlab.pdfbase import pdfmetrics
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import shipped_files
 from rmfab.label import make_sheet as module
 from rmfab.label.design import draw_design
+from rmfab.label.fonts import face_font, registered
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.pdf import sheet_pdf
 from rmfab.label.picture import make_styled_png, make_styled_svg
@@ -23,6 +25,7 @@ from rmfab.label.print_raster import label_raster
 from rmfab.label.sheets import Sheet, sheet, single_label_sheet
 from rmfab.label.style import LabelStyle
 from rmfab.label.style_file import read_style
+from rmfab.label.typeface import Face
 from rmfab.label.verify_sheet import verify_sheet
 from tests.label.sample import NODE_ID, known, style_of
 from tests.label.test_compose import logo
@@ -93,6 +96,18 @@ def test_hundreds_of_labels_are_drawn_and_read_in_other_processes(name: str) -> 
     swapped = [wanted[1], wanted[0], *wanted[2:]]
     with pytest.raises(IntegrityError, match=r"page 1, label 1: the (label|second code) of LMP-000002"):
         verify_sheet(many.pdf, swapped, L7160, 200, design=style)
+
+
+def test_a_font_that_another_process_measured_is_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """reportlab gets the font from its file. Its own search takes long, and swallows ^C and SIGTERM."""
+
+    def search(name: str) -> None:
+        raise AssertionError(f"reportlab searches for {name}")
+
+    monkeypatch.setattr(pdfmetrics, "findFontAndRegister", search)
+    font = replace(face_font(Face.REGULAR), name="font-of-another-process")
+    assert registered(font) == "font-of-another-process"
+    assert pdfmetrics.stringWidth("Serial", registered(font), 10) == pytest.approx(28.4, abs=2)
 
 
 def test_a_carton_s_label_has_no_pop_in_any_file() -> None:
