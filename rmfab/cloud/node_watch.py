@@ -62,6 +62,13 @@ class NodeWatch:
                 self._last[suffix] = self._messages[-1].at
             self._news.notify_all()
 
+    def begin(self) -> None:
+        """Forget what came before: a broker delivers late what it accepted while nobody watched."""
+        with self._news:
+            self._messages.clear()
+            self._last.clear()
+            self._came = 0
+
     def came_after(self, suffix: str, moment: float) -> bool:
         """Return whether a message on the topic that ends with *suffix* came after *moment* (monotonic)."""
         with self._news:

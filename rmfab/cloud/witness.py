@@ -102,6 +102,7 @@ class Witness:
             self._watches.append(watch)
         try:
             self._subscribe(watch.topics, keep_going)
+            watch.begin()
             yield watch
         finally:
             with self._news:

@@ -55,6 +55,20 @@ def test_in_order() -> None:
     assert rest(watch) == []
 
 
+def test_the_beginning() -> None:
+    """What came before the beginning is forgotten, also as the last of its topic and in the count; a loss is not."""
+    watch = watch_of()
+    for _ in range(201):
+        watch.take("node/node-1/config", b"old")
+    watch.lose(LOST)
+    watch.begin()
+    assert not watch.came_after("config", 0)
+    watch.take("node/node-1/config", b"new")
+    assert watch.next(0).payload == b"new"
+    with pytest.raises(StationError, match="lost"):
+        watch.next(0)
+
+
 def test_sending() -> None:
     """What is sent goes to the plain topic of the node."""
     sent: list[tuple[str, bytes]] = []
