@@ -10,6 +10,7 @@ from rmfab.identity.identity import Identity
 from rmfab.label.content import Placeholder, label_of
 from rmfab.label.design import LabelDesign
 from rmfab.label.print_raster import LabelRaster, label_raster
+from rmfab.label.printers.area import printable_area
 from rmfab.label.sheets import sheet
 from rmfab.label.style import LabelStyle
 from rmfab.label.unit_facts import facts_of
@@ -31,11 +32,14 @@ class LabelArtist:
     def of(cls, workspace: Workspace, style: str | None = None, size: str | None = None) -> LabelArtist:
         """Return the one for *style* and *size*, else those of the product, on the labels in the station's printer.
 
+        The automatic layout keeps to what the printer can print of them.
+
         Raise InputError if there is no such style, or if it does not fit.
         """
         printer = workspace.station.printer
         if printer is not None and printer.media is not None:
-            media = printer.media.width, printer.media.height
+            area = printable_area(printer, printer.media)
+            media = area.width, area.height
         else:
             media = sheet(workspace.product.label.sheet).label
         return cls(workspace.product, label_design(workspace, style, size, media))

@@ -13,6 +13,8 @@ import zxingcpp
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
+from rmfab.virtual.printers.serving import serve_printer
+from rmfab.virtual.printers.spec import PrinterKind, VirtualPrinterSpec
 from rmfab.workspace.workspace import open_workspace
 from tests.commands.test_label import events, expected, pops
 from tests.terminal import Terminal
@@ -205,6 +207,21 @@ def test_a_carton_s_label(terminal: Terminal, lamp: Path) -> None:
     assert events(lamp, "LMP-000001") == 0
     said = terminal("-C", lamp, "label", "LMP-000002", "--style", "pack-62x29", "-o", "early.pdf")
     assert "mac not known yet: [[text]] no. 3 of style pack-62x29 is left out (1 label)" in said.err
+
+
+@pytest.mark.parametrize("roll", [(62, 29), (24, 24), (62, None)], ids=["62x29", "24x24", "62"])
+def test_the_automatic_layout_fits_the_roll_of_a_brother_ql(
+    terminal: Terminal, lamp: Path, roll: tuple[float, float | None]
+) -> None:
+    """It keeps to what the printer can print of the label, and stands in its middle."""
+    spec = VirtualPrinterSpec(PrinterKind.QL, 300, *roll, 0)
+    with serve_printer(spec, terminal.folder / "out") as printer:
+        media = "x".join(f"{side:g}" for side in roll if side)
+        (lamp / "station.toml").write_text(f'[printer]\naddress = "{printer.address}"\nmedia = "{media}"\n')
+        assert terminal.well("-C", lamp, "label", "LMP-000001", "--print") == "LMP-000001  printed\n"
+        (path,) = printer.labels
+    with PIL.Image.open(path) as picture:
+        assert pops(picture.convert("L")) == {expected(lamp)["LMP-000001"]}
 
 
 def test_a_logo_of_a_workspace_goes_into_git_and_its_labels_do_not(terminal: Terminal, lamp: Path) -> None:

@@ -1,13 +1,12 @@
-"""The largest bitmap that a printer can print."""
+"""What of a label a printer can print."""
 
 from __future__ import annotations
 
-from rmfab.causes import Cause
 from rmfab.label.printers.address import PrinterLanguage
 from rmfab.label.printers.configuration import PrinterConfig
-from rmfab.label.printers.faults import MM_PER_INCH, fault_of
+from rmfab.label.printers.faults import MM_PER_INCH
 from rmfab.label.printers.media import Media
-from rmfab.label.printers.ql_media import roll_of
+from rmfab.label.printers.ql_media import QL_DPI, roll_of
 
 USUAL_MEDIA = Media(40, 30)
 """What is assumed if neither the printer nor station.toml says what labels there are."""
@@ -15,15 +14,20 @@ CONTINUOUS_HEIGHT = 30.0
 """The height of a label on a continuous roll, in mm."""
 
 
-def printable_dots(config: PrinterConfig, media: Media, dpi: int) -> tuple[int, int]:
-    """Return width and height of the bitmap for *media*. A Brother QL leaves a margin; others print the whole label.
+def printable_area(config: PrinterConfig, media: Media) -> Media:
+    """Return the part of *media* that can be printed. A Brother QL leaves a margin; others print the whole label.
 
-    Raise PrinterFault if a Brother QL does not know the roll.
+    A roll that no Brother QL has is returned as it is: the printer refuses it.
     """
-    height = media.height or CONTINUOUS_HEIGHT
-    if config.address.language is PrinterLanguage.QL:
-        roll = roll_of(media.width, media.height or 0)
-        if roll is None:
-            raise fault_of(Cause.PRINTER_MEDIA, config.address.text, f"unknown roll: {media}")
-        return roll.dots_wide, roll.dots_long or int(height / MM_PER_INCH * dpi)
-    return round(media.width / MM_PER_INCH * dpi), round(height / MM_PER_INCH * dpi)
+    roll = roll_of(media.width, media.height or 0) if config.address.language is PrinterLanguage.QL else None
+    if roll is None:
+        return media
+    width, length = (dots / QL_DPI * MM_PER_INCH for dots in (roll.dots_wide, roll.dots_long))
+    return Media(width, length or None)
+
+
+def printable_dots(config: PrinterConfig, media: Media, dpi: int) -> tuple[int, int]:
+    """Return width and height of the largest bitmap for *media*."""
+    area = printable_area(config, media)
+    height = area.height or CONTINUOUS_HEIGHT
+    return round(area.width / MM_PER_INCH * dpi), round(height / MM_PER_INCH * dpi)

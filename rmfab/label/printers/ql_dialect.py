@@ -14,7 +14,7 @@ from rmfab.label.printers.media import Media
 from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterStatus
 from rmfab.label.printers.ql import CLEAR, STATUS_REQUEST, ql_job, trimmed
-from rmfab.label.printers.ql_media import UNKNOWN_MODEL, QlModel, Roll, roll_of
+from rmfab.label.printers.ql_media import QL_DPI, UNKNOWN_MODEL, QlModel, Roll, roll_of
 from rmfab.label.printers.ql_status import QlPacket, Report, take_packets
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ request")."""
 class QlDialect:
     """Brother's raster language."""
 
-    usual_dpi = 300
+    usual_dpi = QL_DPI
 
     def __init__(self, config: PrinterConfig) -> None:
         self._config = config

@@ -11,6 +11,7 @@ from rmfab.label.printers.media import Media
 
 DIE_CUT, CONTINUOUS = 0x0B, 0x0A
 _RD = 0x40  # RD rolls report their kind with this bit
+QL_DPI = 300
 CONTINUOUS_FEED = 35
 """Dots of feed before and after a label on a continuous roll."""
 
