@@ -107,9 +107,13 @@ def _unopened(address: str, keep_going: Callable[[], None]) -> SerialPort:
 
 
 def absent_ports(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Return those of *addresses* that are no port of this host. What is behind a URL shows only when it is opened."""
+    """Return those of *addresses* that are no port of this host. What is behind a URL shows only when it is opened.
+
+    A port without a file, such as `COM7`, is looked for among all that are plugged in, which takes milliseconds.
+    """
     paths = [address for address in addresses if "://" not in address and not Path(address).exists()]
-    known = {name for port in plugged_in() for name in (port.address, port.device)} if paths else set()
+    listed = plugged_in() if any(not path.startswith("/") for path in paths) else ()
+    known = {name for port in listed for name in (port.address, port.device)}
     return tuple(address for address in paths if address not in known)
 
 

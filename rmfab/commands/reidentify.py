@@ -43,11 +43,13 @@ def command(**options: Any) -> None:
     \b
     rmfab reidentify LMP-000017 --port A1 --reason "sold, returned, PoP known"
     """
-    from rmfab.commands.show_line import show_run
+    from rmfab.commands.show_line import labels_unseen, show_run
     from rmfab.operations.reidentify import ReidentifyRequest, reidentify
 
-    job = reidentify(terminal.workspace(), ReidentifyRequest(**options), terminal.TERMINAL)
-    try:
-        show_run(job.run, single=True)
-    finally:
-        job.tell(terminal.TERMINAL)
+    workspace = terminal.workspace()
+    with labels_unseen(workspace):
+        job = reidentify(workspace, ReidentifyRequest(**options), terminal.TERMINAL)
+        try:
+            show_run(job.run, single=True)
+        finally:
+            job.tell(terminal.TERMINAL)

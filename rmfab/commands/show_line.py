@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Generator
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,14 @@ def show_line(request: LineRequest) -> None:
     from rmfab.operations.run_line import run_line
 
     workspace = terminal.workspace()
-    with terminal.unseen() if workspace.product.label.scan_back else nullcontext():
+    with labels_unseen(workspace):
         run = run_line(workspace, request, terminal.TERMINAL)
-        show_run(run, single=len(run.slots) == 1 and not request.loop, asks=run.asks)
+        show_run(run, single=len(run.slots) == 1 and not request.loop)
+
+
+def labels_unseen(workspace: Workspace) -> AbstractContextManager[None]:
+    """Let the terminal not show the labels that a line of *workspace* has scanned: they contain PoPs."""
+    return terminal.unseen() if workspace.product.label.scan_back else nullcontext()
 
 
 def refuse_without_screen(screen: bool, wanted: dict[str, bool]) -> None:
@@ -66,10 +71,10 @@ def show_on_screen(
         end.show()
 
 
-def show_run(run: LineRun, *, single: bool, asks: bool = False) -> None:
+def show_run(run: LineRun, *, single: bool) -> None:
     """Run and show a line that is ready; as `show_events`."""
     slots = tuple(slot.name for slot in run.slots)
-    show_events(run.events(), slots, lambda: run.summary, run.stop, single=single, asks=asks)
+    show_events(run.events(), slots, lambda: run.summary, run.stop, single=single, asks=run.asks)
 
 
 def show_events(

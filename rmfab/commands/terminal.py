@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -132,12 +132,14 @@ class CommandTerminal:
     def confirm(self, question: str) -> bool:
         """Ask a yes-or-no question; return the answer."""
         _undraw()
-        return click.confirm(printable(question), err=True)
+        with _echoing(True):
+            return click.confirm(printable(question), err=True)
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer."""
         _undraw()
-        answer: str = click.prompt(printable(question), err=True)
+        with _echoing(True):
+            answer: str = click.prompt(printable(question), err=True)
         return answer
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
@@ -175,9 +177,14 @@ class CommandTerminal:
 TERMINAL = CommandTerminal()
 
 
+def unseen() -> AbstractContextManager[None]:
+    """Let the terminal not show what is typed or scanned: it may contain a PoP. Answers to questions are shown."""
+    return _echoing(False)
+
+
 @contextmanager
-def unseen() -> Iterator[None]:
-    """Let the terminal not show what is typed or scanned: it may contain a PoP. ^C still works."""
+def _echoing(shown: bool) -> Iterator[None]:
+    """Let the terminal show what is typed, or not, and afterwards as before. ^C still works."""
     try:
         import termios
 
@@ -186,9 +193,9 @@ def unseen() -> Iterator[None]:
     except (ImportError, ValueError, OSError, termios.error):  # no terminal, or a host without such settings
         yield
         return
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
-    termios.tcsetattr(source, termios.TCSANOW, silent)
+    wanted = [*before]
+    wanted[3] = before[3] | termios.ECHO if shown else before[3] & ~termios.ECHO
+    termios.tcsetattr(source, termios.TCSANOW, wanted)
     try:
         yield
     finally:

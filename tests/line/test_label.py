@@ -22,7 +22,7 @@ from rmfab.virtual.printers.spec import PrinterKind
 from tests.label.printers.bench import printing as virtual_printer
 from tests.line.floor import Factory, beside, copied, found, ports, serve, spec
 from tests.patience import PATIENCE, until
-from tests.terminal import environment, process
+from tests.terminal import environment, on_terminal, process
 from tests.terminal import words as words_of
 
 pytestmark = pytest.mark.slow
@@ -200,6 +200,21 @@ def test_labels_are_scanned_on_their_boards(factory, scanners, tmp_path):
     secret = factory.identity(serial).pop.reveal()
     assert secret not in said.words + json.dumps(said.events)
     assert secret not in (factory.root / "ledger.db").read_bytes().decode("latin-1")
+
+
+def test_a_label_that_is_scanned_for_reidentify_is_not_shown(factory):
+    """The terminal shows the answer to a question, but not the label that was scanned: it contains the PoP."""
+    with serve([spec()]) as (board,):
+        factory.run(board.url)
+    factory.edit("scan_back = false", "scan_back = true")
+    label = payload(factory, "LMP-000001")
+    argv = words_of("-C", factory.root, "reidentify", "LMP-000001", *ports(board.url), "--reason", "returned")
+    answers = [("a different identity?", "y"), *(("rmfab", label) for _ in range(5))]
+    code, screen = on_terminal(argv, factory.root.parent, answers)
+    assert code == 4, screen
+    assert "[y/N]: y" in screen
+    assert factory.identity("LMP-000001").pop.reveal() not in screen
+    assert factory.states() == {"LMP-000001": "verified"}
 
 
 def test_eight_slots_share_a_printer_that_runs_out_of_labels(printing, operator, tmp_path):
