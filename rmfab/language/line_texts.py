@@ -1,4 +1,5 @@
-"""The messages of the line that are translated: what `rmfab.line` says to an operator, with `{}` for what varies.
+"""The messages of the line that are translated: what `rmfab.line` says to an operator, with `{}` for what varies, and
+the words of its steps.
 
 A message comes out of the line as a finished text; `Speech.said` finds the one that it was made of. A test looks for
 the fixed parts of each in the code of the line, so that a message which is changed there is changed here.
@@ -43,3 +44,19 @@ LINE_TEXTS = (
     "the unit still holds the factory network ({reason}); use `rmfab reset` to remove it",
     "{serial} stays {state}: it was not flashed since; run it again (`rmfab run`)",
 )
+STEP_WORDS = (
+    "detect",
+    "claim",
+    "flash",
+    "readback",
+    "boot",
+    "identify",
+    "provision",
+    "cloud",
+    "update",
+    "back",
+    "reset",
+    "recheck",
+    "label",
+)
+"""The steps of rmfab. A product's own are shown as product.toml names them."""

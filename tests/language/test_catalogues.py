@@ -13,9 +13,10 @@ from babel.messages.pofile import read_po as read_by_babel
 
 import rmfab
 from rmfab.causes import Blame, Cause
-from rmfab.language.line_texts import LINE_TEXTS
+from rmfab.language.line_texts import LINE_TEXTS, STEP_WORDS
 from rmfab.language.po_file import read_po
 from rmfab.language.speech import Language, catalogues, speech_in
+from rmfab.line.events import Step
 
 ROOT = Path(rmfab.__file__).parent
 SCREEN, CAUSES = catalogues(Language.CHINESE)
@@ -147,7 +148,7 @@ def marked_texts() -> Iterator[str]:
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 if name in _CALLS and isinstance(node.args[0].value, str):
                     yield node.args[0].value
-    yield from LINE_TEXTS
+    yield from (*LINE_TEXTS, *STEP_WORDS)
 
 
 def fields(text: str) -> set[str]:
@@ -159,6 +160,11 @@ def test_every_text_of_the_screen_is_translated() -> None:
     """The screen and the line have no text that is untranslated or fuzzy, and the catalogue has no other."""
     translated = {text for _, text in read_po(SCREEN.read_text(encoding="utf-8"))}
     assert (set(marked_texts()) - translated, translated - set(marked_texts())) == (set(), set())
+
+
+def test_the_words_of_the_line() -> None:
+    """Each step of rmfab has its word."""
+    assert tuple(step.value for step in Step) == STEP_WORDS
 
 
 def test_causes_that_a_line_meets_are_translated() -> None:
