@@ -90,11 +90,10 @@ class LiveTable:
                 self._rows[event.slot] = SlotRow(event.slot, name, outcome=event.outcome)
                 self._verdicts[event.outcome] += 1
             case SlotService():
-                found = "" if event.reason is None else f"{'locked' if event.locked else 'disabled'}: {event.reason}"
+                found = "" if event.reason is None else f"{self._speech.tr(event.state)}: {event.reason}"
                 self._rows[event.slot] = SlotRow(event.slot, found)
             case SlotWaiting():
-                found = event.text.removeprefix("waiting").removeprefix(": ")  # the row says by itself that it waits
-                self._rows[event.slot] = SlotRow(event.slot, found)
+                self._rows[event.slot] = SlotRow(event.slot, event.found)  # the row says by itself that it waits
 
     def render(self, width: int, height: int, first_pass: Ratio | None = None, seconds: float | None = None) -> Table:
         """Return the table for a terminal of this size; it is at most *height* - 1 lines high.

@@ -1,4 +1,5 @@
-"""The messages of the line that are translated: what `rmfab.line` says to an operator, with `{}` for what varies.
+"""The messages of the line that are translated: what `rmfab.line` says to an operator, with `{}` for what varies, and
+the words of its steps and labels.
 
 A message comes out of the line as a finished text; `Speech.said` finds the one that it was made of. A test looks for
 the fixed parts of each in the code of the line, so that a message which is changed there is changed here.
@@ -42,4 +43,34 @@ LINE_TEXTS = (
     "cannot record the verdict in the ledger: {error}",
     "the unit still holds the factory network ({reason}); use `rmfab reset` to remove it",
     "{serial} stays {state}: it was not flashed since; run it again (`rmfab run`)",
+    "the printer is ready again",
+    "printer {address}: {what}",
+    "is there a whole label for {serial}?",
+    "{question} y/n, or scan it",
+    "scan the label on the board of {serial}",
+    "this is the label of {serial} again; scan the label on the board of this slot",
+    "{question} p = pass, f = fail",
+    "answer with p or f, and Enter",
+    "locked",
+    "disabled",
+    "{word}: {reason}; this slot starts no board",
+    "in service again",
 )
+STEP_WORDS = (
+    "detect",
+    "claim",
+    "flash",
+    "readback",
+    "boot",
+    "identify",
+    "provision",
+    "cloud",
+    "update",
+    "back",
+    "reset",
+    "recheck",
+    "label",
+)
+"""The steps of rmfab. A product's own are shown as product.toml names them."""
+LABEL_WORDS = ("missing", "in doubt", "sent", "printed", "scanned", "made")
+"""What is known of a label."""

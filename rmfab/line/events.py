@@ -172,6 +172,11 @@ class SlotWaiting(LineEvent):
 
     text: str
 
+    @property
+    def found(self) -> str:
+        """What the slot has instead of a board that answers, empty for nothing."""
+        return self.text.removeprefix("waiting").removeprefix(": ")
+
 
 @dataclass(frozen=True)
 class SlotService(LineEvent):
@@ -182,6 +187,11 @@ class SlotService(LineEvent):
 
     reason: str | None
     locked: bool = False
+
+    @property
+    def state(self) -> str:
+        """`in service`, `locked` or `disabled`."""
+        return "in service" if self.reason is None else "locked" if self.locked else "disabled"
 
 
 @dataclass(frozen=True)
@@ -231,8 +241,7 @@ def to_json(event: LineEvent) -> dict[str, Any] | None:
         case Message():
             return {"event": "log", **base, "level": event.level, "text": event.text}
         case SlotService():
-            state = "in service" if event.reason is None else "locked" if event.locked else "disabled"
-            return {"event": "slot", **base, "state": state, "reason": event.reason}
+            return {"event": "slot", **base, "state": event.state, "reason": event.reason}
         case Stopped():
             return {**event.error.event(), **base}
     return None

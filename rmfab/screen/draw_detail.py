@@ -10,7 +10,6 @@ from rmfab.errors import one_line
 from rmfab.language.durations import clock
 from rmfab.language.speech import Speech
 from rmfab.line.events import StepEnded
-from rmfab.screen.draw_tile import STEP_NAMES
 from rmfab.screen.draw_wall import Frame
 from rmfab.screen.ink import Row, cut, filled, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS, Tile, Visited
@@ -69,7 +68,7 @@ def _steps(steps: Sequence[StepEnded], limits: Limits, speech: Speech, width: in
     rows: list[Row] = []
     for step in steps:
         style = f"{VERDICTS[step.outcome]}-text" if step.outcome in VERDICTS else "dim"
-        name = padded(speech.tr(STEP_NAMES[step.step]), 10)
+        name = padded(speech.tr(step.step.value), 10)
         said = measured(step.measurements, limits, width - 32)
         row = (("  " + name, "paper"), (f"{step.outcome.value:<9}", style), (f"{step.seconds:6.1f} s  ", "paper"))
         rows.append((*row, (said, "dim")))

@@ -7,27 +7,12 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from rmfab.language.durations import clock
-from rmfab.language.speech import Speech, marked
+from rmfab.language.speech import Speech
 from rmfab.line.events import Step
 from rmfab.screen.block_letters import BLOCK, MARKS, drawn_verdict
 from rmfab.screen.ink import Row, centred, line, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, Look, Tile, Visited
 
-STEP_NAMES = {
-    Step.DETECT: marked("detect"),
-    Step.CLAIM: marked("claim"),
-    Step.FLASH: marked("flash"),
-    Step.READBACK: marked("readback"),
-    Step.BOOT: marked("boot"),
-    Step.IDENTIFY: marked("identify"),
-    Step.PROVISION: marked("provision"),
-    Step.CLOUD: marked("cloud"),
-    Step.UPDATE: marked("update"),
-    Step.BACK: marked("back"),
-    Step.RESET: marked("reset"),
-    Step.RECHECK: marked("recheck"),
-    Step.LABEL: marked("label"),
-}
 _VERDICT_ROWS = 5
 _BAR_ENDS = 2
 _SMALL_HEIGHT = 10
@@ -76,7 +61,7 @@ def _head(tile: Tile, paper: Paper) -> Row:
 def _working(tile: Tile, at_work: Step, paper: Paper) -> list[Row]:
     """Return step i of n with its progress and the seconds, taken and expected."""
     width, tr = paper.width, paper.speech.tr
-    step, taken = tr(STEP_NAMES[at_work]), paper.now - tile.since
+    step, taken = tr(at_work.value), paper.now - tile.since
     part = tile.part
     if part is None and paper.expected:
         part = min(0.99, taken / paper.expected)
@@ -162,7 +147,7 @@ def cause_and_remedy(visited: Visited, speech: Speech) -> list[tuple[str, str]]:
     if not cause and not reason:
         return []
     step = close or next((step for step in reversed(visited.steps) if step.cause == cause), None)
-    where = f"{speech.tr(STEP_NAMES[step.step])}: " if step is not None else ""
+    where = f"{speech.tr(step.step.value)}: " if step is not None else ""
     told = [(f"{where}{speech.summary(cause, reason)}", "card")]
     return [*told, (f"> {remedy}", "card-strong")] if (remedy := speech.remedy(cause)) else told
 

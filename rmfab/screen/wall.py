@@ -78,8 +78,7 @@ class Wall:
             case UnitEnded():
                 return self._ended(tile, event, now)
             case SlotWaiting():
-                note = event.text.removeprefix("waiting").removeprefix(": ")
-                return replace(tile, gone=True, held=False, note=note)
+                return replace(tile, gone=True, held=False, note=event.found)
             case SlotHeld():
                 return replace(tile, held=True)
             case SlotService():

@@ -13,9 +13,10 @@ from babel.messages.pofile import read_po as read_by_babel
 
 import rmfab
 from rmfab.causes import Blame, Cause
-from rmfab.language.line_texts import LINE_TEXTS
+from rmfab.language.line_texts import LABEL_WORDS, LINE_TEXTS, STEP_WORDS
 from rmfab.language.po_file import read_po
 from rmfab.language.speech import Language, catalogues, speech_in
+from rmfab.line.events import LabelState, Step
 
 ROOT = Path(rmfab.__file__).parent
 SCREEN, CAUSES = catalogues(Language.CHINESE)
@@ -147,7 +148,7 @@ def marked_texts() -> Iterator[str]:
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 if name in _CALLS and isinstance(node.args[0].value, str):
                     yield node.args[0].value
-    yield from LINE_TEXTS
+    yield from (*LINE_TEXTS, *STEP_WORDS, *LABEL_WORDS)
 
 
 def fields(text: str) -> set[str]:
@@ -159,6 +160,12 @@ def test_every_text_of_the_screen_is_translated() -> None:
     """The screen and the line have no text that is untranslated or fuzzy, and the catalogue has no other."""
     translated = {text for _, text in read_po(SCREEN.read_text(encoding="utf-8"))}
     assert (set(marked_texts()) - translated, translated - set(marked_texts())) == (set(), set())
+
+
+def test_the_words_of_the_line() -> None:
+    """Each step of rmfab, and each state of a label, has its word."""
+    assert tuple(step.value for step in Step) == STEP_WORDS
+    assert tuple(state.value for state in LabelState) == LABEL_WORDS
 
 
 def test_causes_that_a_line_meets_are_translated() -> None:
@@ -237,5 +244,8 @@ def test_speech() -> None:
     assert chinese.meaning("zip", "the zip is broken") == "the zip is broken"
     assert chinese.said("insert a board") == "请放入板子"
     assert chinese.said("12 identities left in batch lamp-0001") == "批次 lamp-0001 剩余 12 个身份"
+    assert chinese.said("locked: 3 in a row; this slot starts no board") == "已锁定：3 in a row；此工位不启动板子"
+    asked = "is there a whole label for LMP-000003? y/n, or scan it"
+    assert chinese.said(asked) == "LMP-000003 的标签是否已完整打印？y 是/n 否，或扫描该标签"
     assert chinese.said("something new") == "something new"
     assert english.said("insert a board") == "insert a board"

@@ -8,7 +8,7 @@ import pytest
 
 from rmfab.language.speech import Language
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import SlotHeld, Step
+from rmfab.line.events import SlotHeld, Step, StepEnded, StepStarted
 from rmfab.screen.block_letters import SHAPES, drawn_verdict
 from rmfab.screen.desk import Body, Panel
 from rmfab.screen.grid import LEAST_HEIGHT, LEAST_WIDTH, grid_for
@@ -132,6 +132,18 @@ def test_text_in_wide_letters() -> None:
     assert not any(line[0] in "、。" for line in lines if line)
     assert wrapped("one two three four", 8, 2) == ["one two", "three .."]
     assert wrapped("one two", 8, 2) == ["one two"]
+
+
+def test_a_step_of_the_product() -> None:
+    """A step that product.toml names is shown by its name: at work, when it failed, and in the detail view."""
+    stage, own = Stage(2), Step.named("burn-in")
+    stage.show(StepStarted(*at("A1"), own))
+    assert " burn-in" in stage.text()
+    stage.show(StepEnded(*at("A1"), own, Outcome.FAIL, "step-failed", "too hot", 1.0, {}))
+    stage.show(ended("A1", Outcome.FAIL, "step-failed"))
+    assert "burn-in: " in stage.text()
+    stage.desk.body = Body.DETAIL
+    assert "  burn-in   FAIL" in stage.text(LARGE)
 
 
 def test_the_detail_of_a_slot() -> None:
