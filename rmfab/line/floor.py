@@ -72,6 +72,11 @@ class Floor:
         return {name: why for name, why in self._closed.items() if why is not None}
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all slots, in their order."""
+        return tuple(slot.name for slot in self._slots)
+
+    @property
     def job(self) -> Job:
         """What all slots share."""
         return self._job

@@ -87,8 +87,9 @@ class LineRun:
 
     @property
     def _last(self) -> dict[str, UnitEnded]:
-        """The last verdict of each slot: an error that was cured later is history."""
-        return {unit.slot: unit for unit in self.ended}
+        """The last verdict of each slot, in the order of the slots: an error that was cured later is history."""
+        last = {unit.slot: unit for unit in self.ended}
+        return {name: last[name] for name in self.floor.names if name in last}
 
     def _raise_last(self) -> None:
         """Raise the error that stopped the line, or that of the slots whose last unit has no verdict of its own."""

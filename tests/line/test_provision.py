@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
@@ -364,7 +365,7 @@ class TestJoin:
             return FACTORY_NETWORK.password if options.get("hide_input") else FACTORY_NETWORK.ssid
 
         monkeypatch.setattr("click.prompt", prompt)
-        monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _: True})())
+        monkeypatch.setattr("sys.stdin", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})())
         said, _ = self.run(joining, tmp_path)
         assert said.code == 0, said.unit["reason"]
         assert [hidden for _, hidden in asked] == [False, True]
