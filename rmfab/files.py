@@ -95,6 +95,15 @@ def shipped_files(folder: str, suffix: str) -> list[Path]:
     return []
 
 
+def home_folder() -> Path | None:
+    """Return the home folder of this user, None if there is none: the user of a container, or an empty HOME.
+
+    `Path.home` raises RuntimeError for the one, and is `/` for the other.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111
+    return Path(home) if os.path.isabs(home) and os.environ.get("HOME") != "" else None  # noqa: PTH117
+
+
 def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) -> bytes:
     """Return the bytes of an input file. Raise InputError if it is missing, unreadable or longer than *most* bytes."""
     try:
