@@ -405,7 +405,7 @@ class Workspace:
                 raise InputError(
                     f"batch {batch} was made for a different product.toml: {', '.join(odd)}",
                     where=FILE_NAME,
-                    hint="restore the old values, or make a new batch",
+                    hint="restore the old values, or make a new batch with these",
                     cause="policy-mismatch",
                 )
             self._checked.add(batch)
