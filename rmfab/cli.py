@@ -347,6 +347,7 @@ def _report_bug() -> int:
 def run() -> None:
     """Run the console script. SIGTERM and SIGHUP end a command as ^C does."""
     repeat_lost_interrupts()
+    _replace_closed_streams()
     gc.set_threshold(_NEW_OBJECTS)
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
@@ -356,6 +357,16 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(main())
+
+
+def _replace_closed_streams() -> None:
+    """Put the null device in place of each standard stream that the caller closed, as in `rmfab status >&-`.
+
+    Python has None for it, and its number would be that of the next file that is opened.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

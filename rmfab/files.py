@@ -63,6 +63,8 @@ def _hint(error: OSError, path: Path) -> str | None:
             return "a file is where a folder should be: choose a different name"
         case PermissionError():
             return "get access to it (`ls -ld` shows owner and mode), or choose a different place"
+        case OSError(errno=errno.EROFS):
+            return "its disk is read-only: choose a different place"
     return None
 
 
@@ -91,6 +93,15 @@ def shipped_files(folder: str, suffix: str) -> list[Path]:
         if place.is_dir():
             return sorted(place.glob(f"*{suffix}"))
     return []
+
+
+def home_folder() -> Path | None:
+    """Return the home folder of this user, None if there is none: the user of a container, or an empty HOME.
+
+    `Path.home` raises RuntimeError for the one, and is `/` for the other.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111
+    return Path(home) if os.path.isabs(home) and os.environ.get("HOME") != "" else None  # noqa: PTH117
 
 
 def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) -> bytes:
@@ -235,10 +246,27 @@ def output_path(path: Path, *, secret: bool = False, force: bool = False) -> Ite
             _remove_companions(temporary)
 
 
-@contextmanager
-def _output(path: Path, *, secret: bool, force: bool, sync: bool) -> Iterator[tuple[Path, BinaryIO]]:
+def refuse_output(path: Path) -> None:
+    """Raise what `write_file` with *force* would raise, before the work whose result *path* shall hold."""
+    with suppress(_Discarded), _output(path, secret=False, force=True, sync=False):
+        raise _Discarded
+
+
+class _Discarded(Exception):
+    """The file that is being written is not wanted."""
+
+
+def _refuse_target(path: Path) -> None:
+    """Raise InputError for a folder, and for a device or a pipe: a file must not take its place."""
     if not path.name or path.is_dir():
         raise InputError("is a directory, expected a file", where=str(path), hint="name a file in it")
+    if is_there(path) and not path.is_file():
+        raise InputError("is a device or a pipe, expected a file", where=str(path), hint="name a file, or a new one")
+
+
+@contextmanager
+def _output(path: Path, *, secret: bool, force: bool, sync: bool) -> Iterator[tuple[Path, BinaryIO]]:
+    _refuse_target(path)
     if sync:
         sweep(path.parent)
     temporary = path.with_name(f".{path.name[:80]}.{os.urandom(4).hex()}{_TEMPORARY}")

@@ -396,3 +396,33 @@ def test_unread_stderr_keeps_the_exit_code() -> None:
             assert done.returncode == code
     finally:
         os.close(writing)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors that a shell closes")
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_streams_that_the_caller_closed(tmp_path: Path, closing: str) -> None:
+    """A command whose stdin, stdout or stderr is closed from the start does its work, and ends as it would have."""
+    rmfab = f"{sys.executable} -m rmfab"
+    script = f"{rmfab} init {tmp_path / 'w'} --cloud-claim {closing} && {rmfab} -C {tmp_path / 'w'} generate --count 1 "
+    script += f"{closing} && {rmfab} -C {tmp_path / 'w'} status {closing}; echo $? >{tmp_path / 'code'}"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, env=environment())
+    assert (tmp_path / "code").read_text() == "0\n", done.stderr
+    assert "a bug in rmfab" not in done.stderr
+    assert (tmp_path / "w" / "ledger.db").is_file()
+
+
+def test_an_interrupt_while_modules_are_imported() -> None:
+    """^C before the command has started ends it as ^C at any later time does: no traceback, 130."""
+    code = (
+        "import signal, sys, importlib.abc\n"
+        "class Early(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Early())\n"
+        "sys.argv = ['rmfab', '--version']\n"
+        "from rmfab.__main__ import start\n"
+        "start()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "rmfab: interrupted; run the same command again to continue\n"

@@ -31,6 +31,7 @@ from rmfab.files import (
     output_file,
     output_path,
     read_input,
+    refuse_output,
     shipped,
     sweep,
     temporary_folder,
@@ -141,6 +142,33 @@ def test_targets_that_cannot_be(tmp_path: Path, force: bool) -> None:
     with pytest.raises(InputError):
         make_folder(tmp_path / "file" / "a")
     assert names(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+@pytest.mark.parametrize("force", [False, True])
+def test_devices_and_pipes_keep_their_place(tmp_path: Path, force: bool) -> None:
+    """Neither a pipe nor a device is replaced by a file, also behind a link, as /dev/stdout is."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    for target in (tmp_path / "pipe", tmp_path / "null"):
+        with pytest.raises(InputError, match="is a device or a pipe, expected a file"):
+            write_file(target, b"x", force=force)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "null").is_char_device()
+
+
+def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
+    """A place that cannot be written is an error before there is anything to write; one that can is left as it is."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    for target in (tmp_path / "folder", tmp_path / "nowhere" / "a", tmp_path / "file" / "a"):
+        with pytest.raises(InputError) as caught:
+            refuse_output(target)
+        assert caught.value.where == str(target)
+    refuse_output(tmp_path / "file")
+    refuse_output(tmp_path / "new")
+    assert names(tmp_path) == ["file", "folder"]
+    assert (tmp_path / "file").read_bytes() == b"x"
 
 
 def test_the_second_of_two_writers_does_not_win(tmp_path: Path) -> None:

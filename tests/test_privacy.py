@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,27 @@ def test_a_ledger_elsewhere(terminal: Terminal, lamp: Path, monkeypatch: pytest.
     assert other.stat().st_mode & 0o777 == 0o600
     monkeypatch.setenv("RMFAB_LEDGER", "postgresql:///ledger?host=/nowhere")
     terminal("-C", lamp, "status").refused(4, "the ledger's server is away")
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a text", "nothing", "a different database"])
+def test_what_is_no_ledger(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A file or folder that RMFAB_LEDGER names by mistake keeps its mode and its content."""
+    other = terminal.folder / "other.db"
+    if kind == "a folder":
+        other.mkdir()
+    elif kind == "a different database":
+        with closing(sqlite3.connect(other)) as connection:
+            connection.execute("CREATE TABLE identity (serial)")
+    else:
+        other.write_text("root:x:0:0\n" if kind == "a text" else "")
+    other.chmod(0o755)
+    before = other.read_bytes() if other.is_file() else b""
+    monkeypatch.setenv("RMFAB_LEDGER", str(other))
+    said = terminal("-C", lamp, "status")
+    assert said.code in (4, 5), said.err
+    assert "others could" not in said.err
+    assert other.stat().st_mode & 0o777 == 0o755
+    assert before == (other.read_bytes() if other.is_file() else b"")
 
 
 def test_what_cannot_be_mended(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,15 +69,12 @@ def check(junit: Path | None, **options: Any) -> None:
     rmfab cloud check LMP-000017 --host localhost --ca broker/broker-ca.crt
     """
     from rmfab.operations.check_cloud import CheckRequest, check_cloud
+    from rmfab.report.junit import report_of
 
     request = CheckRequest(**options)
-    cases: list[Case] = []
-    try:
+    with report_of("rmfab cloud check", junit) as cases:
         events = check_cloud(terminal.workspace(), request, terminal.TERMINAL)
         terminal.followed("check", _shown(events, cases))
-    finally:
-        if junit is not None:
-            _write(junit, cases)
 
 
 def _shown(
@@ -153,12 +150,6 @@ def _show_summary(summary: CheckSummary) -> None:
         terminal.json_line({"event": "summary", **numbers})
         return
     terminal.say(", ".join(f"{number} {name}" for name, number in numbers.items() if number or name == "passed"))
-
-
-def _write(junit: Path, cases: list[Case]) -> None:
-    from rmfab.report.junit import write_report
-
-    write_report(junit, "rmfab cloud check", cases)
 
 
 @command.command("serve")

@@ -37,7 +37,7 @@ def command(context: click.Context, shell: str | None, install: bool) -> None:
         else:
             terminal.verbatim(script)
         return
-    done = install_completion(chosen, script, os.environ, Path.home())
+    done = install_completion(chosen, script, os.environ)
     terminal.say(f"{'installed' if done.changed else 'already installed'}: {done.path}; to undo it, remove this file")
     if done.left is not None:
         terminal.say(done.left)

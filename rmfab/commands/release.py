@@ -142,15 +142,11 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
     """
     from rmfab.operations.accept_release import TrustChoice
     from rmfab.operations.make_release import verify_release
-    from rmfab.report.junit import Case, write_report
+    from rmfab.report.junit import report_of
 
-    cases: list[Case] = []
     choice = TrustChoice(trust_file, allow_unknown)
-    try:
+    with report_of("rmfab release verify", junit) as cases:
         accepted = verify_release(release, terminal.nearest_workspace(), choice, terminal.TERMINAL, cases)
-    finally:
-        if junit is not None:
-            write_report(junit, "rmfab release verify", cases)
     signers = [{"id": one.id, "name": one.name} for one in accepted.signers]
     trusted = accepted.trust.summary if accepted.trust is not None else None
     document = _document(accepted.release) | {"signers": signers, "trust": trusted}

@@ -11,6 +11,9 @@ import json
 
 from rmfab.files import read_input
 from rmfab.product.product import Product
+from rmfab.product.toml_reader import as_toml
+
+_CONFIG = "[factory] config"
 
 
 def policy(product: Product) -> dict[str, str | int]:
@@ -31,7 +34,7 @@ def policy(product: Product) -> dict[str, str | int]:
         "[provisioning] qr": product.provisioning.qr.value,
         "[factory] size": product.factory.size,
         "[factory] namespace": product.factory.namespace,
-        "[factory] config": hashlib.sha256(read_input(config, "extra config")).hexdigest() if config else "",
+        _CONFIG: hashlib.sha256(read_input(config, "extra config")).hexdigest() if config else "",
     }
 
 
@@ -40,7 +43,14 @@ def differences(stored: str, product: Product) -> list[str]:
     made_for = json.loads(stored)
     current = policy(product)
     return [
-        f"{path} was {made_for.get(path)!r}, is {current.get(path)!r}"
+        f"{path} was {_shown(path, made_for.get(path, ''))}, is {_shown(path, current.get(path, ''))}"
         for path in sorted(made_for.keys() | current.keys())
         if path.startswith("[") and made_for.get(path) != current.get(path)
     ]
+
+
+def _shown(path: str, value: str | int) -> str:
+    """Return a value as it is in product.toml; of a file only its digest is known."""
+    if path != _CONFIG:
+        return as_toml(value)
+    return f"a file with SHA-256 {value!s:.16}…" if value else "no file"

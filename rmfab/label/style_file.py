@@ -39,7 +39,7 @@ from rmfab.label.style import (
 from rmfab.label.style_fonts import font_for
 from rmfab.label.symbol import QUIET_ZONE, Level
 from rmfab.label.text import SMALLEST
-from rmfab.product.toml_reader import Table, Walker, load_toml, suggestion
+from rmfab.product.toml_reader import Table, Walker, as_toml, load_toml, suggestion
 from rmfab.product.vocabulary import QrForm
 
 FOLDER = Path("templates") / "labels"
@@ -269,7 +269,7 @@ def _box(table: Table, key: str = "box") -> Box | None:
         return None
     numbers = value if isinstance(value, list) else []
     if len(numbers) != 4 or not all(_is_length(one) for one in numbers) or min(numbers[2:]) <= 0:
-        table.complain(key, f"{value!r:.80} is not a box", "[left, top, width, height] in mm")
+        table.complain(key, f"{as_toml(value)} is not a box", "[left, top, width, height] in mm")
         return None
     return Box(*map(float, numbers))
 

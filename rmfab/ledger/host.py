@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import StationError
+from rmfab.files import home_folder
 
 STATE_ENVIRONMENT = "RMFAB_STATE"
 _SYSTEM_STATE = Path("/var/lib/rmfab")
@@ -43,12 +44,11 @@ def state_folder() -> Path:
     user = os.environ.get("XDG_STATE_HOME", "")
     if os.path.isabs(user):  # noqa: PTH117 - the specification: relative paths are ignored
         return Path(user) / "rmfab"
-    try:
-        return Path.home() / ".local" / "state" / "rmfab"
-    except RuntimeError as error:
-        raise StationError(
-            f"no folder for the state of this host: {error}", hint=f"set {STATE_ENVIRONMENT}", cause="no-state-folder"
-        ) from error
+    home = home_folder()
+    if home is None:
+        what = "no folder for the state of this host: this user has no home"
+        raise StationError(what, hint=f"set {STATE_ENVIRONMENT}", cause="no-state-folder")
+    return home / ".local" / "state" / "rmfab"
 
 
 def _machine_id() -> str:

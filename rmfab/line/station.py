@@ -60,7 +60,7 @@ from rmfab.ledger.sql.server_address import ServerAddress, is_url
 from rmfab.line.shifts import PER_DAY, Shifts, shifts_in
 from rmfab.line.step_program import PLACEHOLDERS, StepCommand
 from rmfab.product.product_file import bad_host
-from rmfab.product.toml_reader import Table, Walker, load_toml
+from rmfab.product.toml_reader import Table, Walker, as_toml, load_toml
 
 FILE_NAME = "station.toml"
 AUTO_BAUD = "auto"
@@ -225,7 +225,7 @@ def _presence(table: Table, address: str) -> Presence | None:
             return ByModemLine(value.removeprefix("!"), low=value.startswith("!"))
         case [str(), *_] if all(isinstance(word, str) for word in value):
             return ByCommand(tuple(value))
-    table.complain("presence", f"{value!r:.80} is not a way to see a board", ways)
+    table.complain("presence", f"{as_toml(value)} is not a way to see a board", ways)
     return None
 
 
@@ -234,7 +234,7 @@ def _baud(table: Table) -> int | None:
     if value is None or value == AUTO_BAUD:
         return None
     if isinstance(value, str):
-        table.complain("baud", f"{value!r} is not a rate", f'"{AUTO_BAUD}", or a number such as 921600')
+        table.complain("baud", f"{as_toml(value)} is not a rate", f'"{AUTO_BAUD}", or a number such as 921600')
         return None
     return table.integer("baud", 0, LEAST_BAUD, MOST_BAUD)
 
@@ -264,7 +264,7 @@ def _softap(table: Table) -> tuple[str, ...]:
     words = value if isinstance(value, list) and all(isinstance(word, str) for word in value) else []
     if any("{ssid}" in word for word in words):
         return tuple(words)
-    table.complain("softap", f"{value!r} is not a way to join", '"nmcli", "joined", or ["program", …, "{ssid}"]')
+    table.complain("softap", f"{as_toml(value)} is not a way to join", '"nmcli", "joined", or ["program", …, "{ssid}"]')
     return (NMCLI,)
 
 
@@ -280,7 +280,8 @@ def _restart(table: Table) -> Restart:
         except InputError as error:
             table.complain("restart", error.what, error.hint)
             return Auto()
-    table.complain("restart", f"{value!r} is not a kind of restart", '"auto", "none", or ["program", …, "{mode}"]')
+    kinds = '"auto", "none", or ["program", …, "{mode}"]'
+    table.complain("restart", f"{as_toml(value)} is not a kind of restart", kinds)
     return Auto()
 
 

@@ -21,6 +21,7 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.operations.admit import Addressee
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.pool import hold_pool, more_identities
+from rmfab.operations.reason import refuse_reason
 from rmfab.operations.resealing import Resealing
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.product.product_file import FILE_NAME
@@ -94,8 +95,7 @@ def lose_handover(
 
     Raise InputError if nobody confirms it.
     """
-    if not reason.strip():
-        raise UsageError("--reason must not be empty")
+    refuse_reason(reason)
     hold_pool(workspace, terminal)
     known = workspace.ledger.exchange.handover(number)
     what = "handover" if known.lease is None else "lease"

@@ -19,6 +19,7 @@ from rmfab.operations.draw_label import LabelArtist
 from rmfab.operations.line_labels import no_printer
 from rmfab.operations.named_unit import named_unit
 from rmfab.operations.print_labels import units_to_label
+from rmfab.operations.reason import refuse_reason
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -43,8 +44,8 @@ class PrintRequest:
     def __post_init__(self) -> None:
         if self.copies is not None and not 1 <= self.copies <= MOST_COPIES:
             raise UsageError(f"--copies must be 1 to {MOST_COPIES}")
-        if self.reason is not None and not self.reason.strip():
-            raise UsageError("--reason is empty: say why the label is printed again")
+        if self.reason is not None:
+            refuse_reason(self.reason)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmfab.errors import InputError, UsageError
+from rmfab.errors import InputError
 from rmfab.ledger.claim_terms import Replacement
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
 from rmfab.ledger.states import State
 from rmfab.ledger.succession import PREDECESSOR
 from rmfab.operations.pool import hold_pool
+from rmfab.operations.reason import refuse_reason
 from rmfab.operations.run_line import LineRequest, LineRun, run_line
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.report.cloud_record import cloud_records
@@ -22,7 +23,8 @@ from rmfab.workspace.workspace import Workspace
 class ReidentifyRequest:
     """The board of *unit* (a serial, node id or MAC), on *port*, gets a different identity for *reason*.
 
-    *yes*: without a question. The rest is as in a `LineRequest`. Raise UsageError if the reason is blank.
+    *yes*: without a question. The rest is as in a `LineRequest`. Raise UsageError unless the reason is one line of
+    text.
     """
 
     unit: str
@@ -39,8 +41,7 @@ class ReidentifyRequest:
     metrics: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.reason.strip():
-            raise UsageError("--reason must not be empty")
+        refuse_reason(self.reason)
 
     def line(self, replaces: Replacement) -> LineRequest:
         """Return the run of the line that does it."""

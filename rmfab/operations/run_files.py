@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class RunFiles:
     """The files of one run, complete when the block ends: *junit* then, *metrics* after every unit.
 
-    *warn* tells the operator, once, that the metrics could not be written.
+    Raise InputError or StationError if *junit* cannot be written, or is a file other than a report. *warn* tells the
+    operator, once, that the metrics could not be written.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class RunFiles:
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._junit = junit
-        self._report = None if junit is None else _report()
+        self._report = None if junit is None else _report(junit)
         self._metrics = metrics
         self._warn = warn
         self._warned = False
@@ -56,9 +57,10 @@ class RunFiles:
             self._warn(f"the metrics are not written: {metrics.failure}")
 
 
-def _report() -> LineReport:
-    from rmfab.report.junit import LineReport
+def _report(path: Path) -> LineReport:
+    from rmfab.report.junit import LineReport, refuse_place
 
+    refuse_place(path)
     return LineReport()
 
 

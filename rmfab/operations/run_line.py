@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -377,7 +377,7 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
             )
     else:
         names = []
-    _check(workspace, names)
+    _check_claimable(workspace, names, named=batch is not None)
     if claims and any(_is_leased(workspace, name) for name in names):
         raise InputError(
             "this ledger is the lease of a station: which boards are bound elsewhere is not known here",
@@ -385,6 +385,16 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
             hint=f"unset {LEDGER_ENVIRONMENT}: a station whose station.toml has a lease goes on with it by itself",
             cause="handed-over",
         )
+
+
+def _check_claimable(workspace: Workspace, names: Sequence[str], *, named: bool) -> None:
+    """Raise as `_check` does; unless the batch was *named*, the hint is how to leave one out that does not fit."""
+    try:
+        _check(workspace, names)
+    except InputError as error:
+        if error.cause == "policy-mismatch" and not named:
+            error.hinted("restore the old values, or name a batch that was made with these with --batch")
+        raise
 
 
 def _is_leased(workspace: Workspace, batch: str) -> bool:

@@ -12,7 +12,7 @@ from enum import StrEnum, unique
 from pathlib import Path
 
 from rmfab.errors import InputError
-from rmfab.files import make_folder, read_input, write_file
+from rmfab.files import home_folder, make_folder, read_input, write_file
 
 MARK = "_RMFAB_COMPLETE"
 """The variable by which a script of ours asks rmfab for completions, and by which it is recognised."""
@@ -36,12 +36,12 @@ class Installed:
     left: str | None
 
 
-def install_completion(shell: Shell, script: str, environment: Mapping[str, str], home: Path) -> Installed:
+def install_completion(shell: Shell, script: str, environment: Mapping[str, str]) -> Installed:
     """Write *script* to the user's folder of completions for *shell*; no file of the shell itself is changed.
 
-    A script of an earlier version is replaced. Raise InputError if a different file is there.
+    A script of an earlier version is replaced. Raise InputError if a different file is there, or this user has no home.
     """
-    path = _place(shell, environment, home)
+    path = _place(shell, environment)
     ours = path.is_file() and MARK.encode() in read_input(path, "completion script")
     before = read_input(path, "completion script") if ours else None
     make_folder(path.parent)
@@ -53,14 +53,24 @@ def install_completion(shell: Shell, script: str, environment: Mapping[str, str]
     return Installed(path, before != script.encode(), _left(shell, path))
 
 
-def _place(shell: Shell, environment: Mapping[str, str], home: Path) -> Path:
-    data = Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share")
+def _place(shell: Shell, environment: Mapping[str, str]) -> Path:
     if shell is Shell.BASH:
-        folder = Path(environment.get("BASH_COMPLETION_USER_DIR") or data / "bash-completion")
+        folder = Path(environment.get("BASH_COMPLETION_USER_DIR") or _data(environment) / "bash-completion")
         return folder / "completions" / "rmfab"
     if shell is Shell.FISH:
-        return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "fish" / "completions" / "rmfab.fish"
-    return data / "zsh" / "site-functions" / "_rmfab"
+        return Path(environment.get("XDG_CONFIG_HOME") or _home() / ".config") / "fish" / "completions" / "rmfab.fish"
+    return _data(environment) / "zsh" / "site-functions" / "_rmfab"
+
+
+def _data(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("XDG_DATA_HOME") or _home() / ".local" / "share")
+
+
+def _home() -> Path:
+    home = home_folder()
+    if home is None:
+        raise InputError("this user has no home folder", hint="set HOME, or print the script without --install")
+    return home
 
 
 def _left(shell: Shell, path: Path) -> str | None:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmfab.errors import InputError, UsageError
+from rmfab.errors import InputError, UsageError, one_line
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
 from rmfab.ledger.states import State
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.pool import hold_pool
+from rmfab.operations.reason import refuse_reason
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -42,7 +43,8 @@ class UnitList:
 class VoidRequest:
     """The identities of *units*, each a serial, node id or MAC, and of the list *listed* are voided for *reason*.
 
-    *yes*: without a question. Raise UsageError if the reason is blank, or if nothing is named.
+    *yes*: without a question. Raise UsageError unless the reason is one line of text and a unit is
+    named.
     """
 
     units: tuple[str, ...]
@@ -51,8 +53,7 @@ class VoidRequest:
     yes: bool = False
 
     def __post_init__(self) -> None:
-        if not self.reason.strip():
-            raise UsageError("--reason must not be empty")
+        refuse_reason(self.reason)
         if not self.units and self.listed is None:
             raise UsageError("missing a unit", hint="name serials or MACs, or a file of them with --file")
 
@@ -78,7 +79,7 @@ def void(workspace: Workspace, request: VoidRequest, terminal: Terminal = UNATTE
         refuse_handed_over(one)  # before anyone is asked
     for one in chosen:
         if one.state is State.VOID:
-            terminal.say(f"{one.serial} was already void ({one.standing.reason})")
+            terminal.say(f"{one.serial} was already void ({one_line(one.standing.reason or '')})")
     if live:
         _confirm(live, request, terminal)
     gone = workspace.ledger.void(

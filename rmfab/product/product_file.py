@@ -26,7 +26,7 @@ from rmfab.product.product import (
 )
 from rmfab.product.scan_rule import CodeCheck, ScanRule
 from rmfab.product.serial import SerialPattern, SerialSource
-from rmfab.product.toml_reader import Table, Walker, load_toml, parse_toml
+from rmfab.product.toml_reader import Table, Walker, as_toml, load_toml, parse_toml
 from rmfab.product.vocabulary import (
     CertificateProfile,
     Chip,
@@ -133,7 +133,7 @@ def _certificate(table: Table) -> CertificatePolicy:
         days = validity
     elif validity is not None and str(validity) != NO_EXPIRY:
         table.complain(
-            "validity", f"{validity!r} is not a validity", f'use 1 to 36500 days, or "{NO_EXPIRY}" for no expiry'
+            "validity", f"{as_toml(validity)} is not a validity", f'use 1 to 36500 days, or "{NO_EXPIRY}" for no expiry'
         )
     table.finish()
     return CertificatePolicy(profile, days)

@@ -6,9 +6,11 @@ A misspelt table or key gets a suggestion. `Walker.finish` raises all complaints
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, time
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,10 +104,31 @@ def _nearest(word: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def _quoted(value: object) -> str:
-    """Return a value of the wrong type as shown in a complaint."""
-    shown = repr(value)
+def _advice(value: object, kind: type[Enum]) -> str | None:
+    """Return a hint for *value*, which is none of the members of *kind*: it may have the wrong type, or be misspelt."""
+    for member in kind:
+        if not isinstance(value, bool) and str(member.value) == str(value):
+            return f"write {as_toml(member.value)}, {'without' if isinstance(value, str) else 'in'} quotes"
+    return suggestion(str(value), [str(member.value) for member in kind])
+
+
+def as_toml(value: object) -> str:
+    """Return a value of the file as it is written there, for a complaint; the end of a long one is left out."""
+    shown = _written(value)
     return shown if len(shown) <= _LONGEST_QUOTE else f"{shown[:_LONGEST_QUOTE]}…"
+
+
+def _written(value: object) -> str:
+    match value:
+        case bool() | str():
+            return json.dumps(value, ensure_ascii=False)
+        case date() | time():
+            return value.isoformat()
+        case list():
+            return f"[{', '.join(map(_written, value))}]"
+        case Mapping():
+            return f"{{ {', '.join(f'{key} = {_written(item)}' for key, item in value.items())} }}"
+    return str(value)
 
 
 class Walker:
@@ -190,7 +213,7 @@ class Table:
             return default, False
         value = self._data[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.complain(key, f"expected {kind_name}, found {_quoted(value)}")
+            self.complain(key, f"expected {kind_name}, found {as_toml(value)}")
             return default, False
         return value, True
 
@@ -233,7 +256,7 @@ class Table:
     def _within(self, key: str, value: Any, default: Any, minimum: Any, maximum: Any) -> Any:
         if minimum <= value <= maximum:
             return value
-        self.complain(key, f"{_quoted(value)} is not from {minimum} to {maximum}")
+        self.complain(key, f"{as_toml(value)} is not from {minimum} to {maximum}")
         return default
 
     def boolean(self, key: str, default: bool) -> bool:
@@ -252,7 +275,7 @@ class Table:
                 if member.value == value:
                     return member
         words = [str(member.value) for member in kind]
-        self.complain(key, f"{_quoted(value)} is not one of {', '.join(words)}", suggestion(str(value), words))
+        self.complain(key, f"{as_toml(value)} is not one of {', '.join(words)}", _advice(value, kind))
         return default
 
     def optional_choice(self, key: str, kind: type[E]) -> E | None:

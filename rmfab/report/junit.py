@@ -6,12 +6,15 @@ Format: the schema that Jenkins' xUnit plugin publishes and that GitLab and GitH
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from rmfab.errors import printable
-from rmfab.files import write_file
+from rmfab.errors import InputError, printable
+from rmfab.files import file_error, refuse_output, write_file
 from rmfab.line.events import LineEvent, StepEnded, UnitEnded
 
 _ELEMENTS = {"FAIL": "failure", "ERROR": "error", "ABORTED": "error", "SKIP": "skipped", "SEEN": "skipped"}
@@ -27,6 +30,42 @@ class Case:
     seconds: float = 0.0
     cause: str | None = None
     reason: str | None = None
+
+
+@contextmanager
+def report_of(suite: str, path: Path | None) -> Iterator[list[Case]]:
+    """Yield the cases of a report, which is written to *path*, if that is given, when the block ends, however it ends.
+
+    Raise InputError or StationError before the block if the report cannot be written there.
+    """
+    if path is None:
+        yield []
+        return
+    refuse_place(path)
+    cases: list[Case] = []
+    try:
+        yield cases
+    finally:
+        write_report(path, suite, cases)
+
+
+def refuse_place(path: Path) -> None:
+    """Raise InputError or StationError if *path* cannot be written, or is a file other than a JUnit report."""
+    refuse_output(path)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(_LONGEST_START)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise file_error("cannot read this file", error, str(path)) from error
+    if start.strip() and not _REPORT.search(start):
+        what = "not a JUnit report, so it is not replaced"
+        raise InputError(what, where=str(path), hint="choose a different name", cause="exists")
+
+
+_LONGEST_START = 4096
+_REPORT = re.compile(rb"<testsuites?[\s/>]")
 
 
 def write_report(path: Path, suite: str, cases: list[Case]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rmfab.errors import one_line
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.label_words import copies_in, word_in
 from rmfab.ledger.records import LedgerIdentity
@@ -15,6 +16,7 @@ from rmfab.report.cloud_record import cloud_records
 
 _CONNECTED = frozenset({"config", "connected"})
 """Measurements that a step `cloud` only has if the unit was connected."""
+_LONGEST = 4000
 _OTHERS = ((PREDECESSOR, "replaces"), (SUCCESSOR, "replaced by"))
 _IN_A_CLOUD = frozenset({EventKind.REGISTER, EventKind.LOOKUP})
 
@@ -57,7 +59,7 @@ def _line(stored: StoredEvent) -> str:
     what = event.step or event.kind.value
     outcome = event.outcome.value if event.outcome else _word(event)
     seconds = f"{event.seconds:.1f}s" if event.seconds is not None else ""
-    reason = f"({': '.join(filter(None, (event.cause, event.reason)))})" if event.reason else ""
+    reason = f"({': '.join(filter(None, (event.cause, one_line(event.reason, _LONGEST))))})" if event.reason else ""
     log = f"log {event.details['log']}" if event.details.get("log") else ""
     if log and event.details.get("log_missing"):
         log += " (not here)"

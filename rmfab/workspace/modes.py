@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rmfab.ledger.sql.sqlite_file import is_ledger
 from rmfab.privacy import loose_mode, tighten
 
 _FOLDERS = ("keys", "ca", "logs", "spool")
@@ -20,10 +21,17 @@ _PRIVATE_KEYS = ("keys/*.key", "ca/*.key")
 
 def loose_files(root: Path, ledger: Path | str) -> Iterator[Path]:
     """Yield what `mend_modes` changes in the workspace *root* with *ledger*, the path or URL of its ledger."""
-    named = [root / name for name in (*_FOLDERS, *_FILES)]
-    ledgers = [root / "lease.db"] if "://" in str(ledger) else [root / "lease.db", Path(ledger)]
-    named += [Path(f"{one}{ending}") for one in ledgers for ending in _COMPANIONS]
-    return (path for path in named if loose_mode(path))
+    yield from (path for name in (*_FOLDERS, *_FILES) if loose_mode(path := root / name))
+    yield from _loose_ledger(root / "lease.db")
+    if "://" not in str(ledger):
+        yield from _loose_ledger(Path(ledger))
+
+
+def _loose_ledger(path: Path) -> Iterator[Path]:
+    """Yield the files of the ledger in *path* that others may use; none if a mistyped name made a ledger of it."""
+    loose = [file for ending in _COMPANIONS if loose_mode(file := Path(f"{path}{ending}"))]
+    if loose and is_ledger(path):
+        yield from loose
 
 
 def loose_keys(root: Path) -> Iterator[Path]:

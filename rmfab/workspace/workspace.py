@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.files import is_there, make_folder, near_file, read_input
+from rmfab.files import home_folder, is_there, make_folder, near_file, read_input
 from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
@@ -405,7 +405,7 @@ class Workspace:
                 raise InputError(
                     f"batch {batch} was made for a different product.toml: {', '.join(odd)}",
                     where=FILE_NAME,
-                    hint="restore the old values, or make a new batch",
+                    hint="restore the old values, or make a new batch with these",
                     cause="policy-mismatch",
                 )
             self._checked.add(batch)
@@ -465,9 +465,9 @@ def _station_path(root: Path | None) -> Path | None:
         return Path(given)
     if root is not None and is_there(root / STATION_FILE):
         return root / STATION_FILE
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
-    user = Path(home) / ".config" / "rmfab" / STATION_FILE
-    return user if _is_file(user) else None
+    home = home_folder()
+    user = None if home is None else home / ".config" / "rmfab" / STATION_FILE
+    return user if user is not None and _is_file(user) else None
 
 
 def _names_ledger(path: Path) -> bool:

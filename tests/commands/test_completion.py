@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.errors import StationError
+from rmfab.ledger.host import state_folder
 from tests.terminal import Terminal, environment, files, process
 
 PLACES = {
@@ -57,6 +59,29 @@ def test_other_folders(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> N
         "XDG_CONFIG_HOME/fish/completions/rmfab.fish",
     }
     assert set(files(terminal.folder)) == wanted
+
+
+@pytest.mark.skipif(os.name != "posix", reason="homes of POSIX")
+@pytest.mark.parametrize("shell", PLACES)
+@pytest.mark.parametrize("home", ["", None])
+def test_a_user_without_a_home(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, shell: str, home: str | None
+) -> None:
+    """Without a home folder, or with an empty HOME, nothing is written, except to a folder that a variable names."""
+    if home is None:
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user that passwd(5) does not have
+        monkeypatch.delenv("HOME")
+    else:
+        monkeypatch.setenv("HOME", home)
+    terminal("completion", shell, "--install").refused(3, "this user has no home folder", "set HOME")
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(terminal.folder / name))
+    terminal.well("completion", shell, "--install")
+    monkeypatch.delenv("RMFAB_STATE")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr("rmfab.ledger.host._SYSTEM_STATE", terminal.folder / "nowhere")
+    with pytest.raises(StationError, match="this user has no home"):
+        state_folder()
 
 
 def test_what_is_there(terminal: Terminal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -283,3 +284,11 @@ def test_a_refused_generate_makes_no_ledger(terminal: Terminal, fan: Path) -> No
         (fan / f"ledger.db{ending}").unlink(missing_ok=True)
     terminal("-C", fan, "generate", "--count", "1").refused(3, "uniqueness key is missing")
     assert not (fan / "ledger.db").exists()
+
+
+def test_another_config(terminal: Terminal, lamp: Path) -> None:
+    """Of an additional config that differs the error shows the start of the digest, and no empty value."""
+    edit(lamp, '# config = "csv/config.csv"', 'config = "csv/config.csv"')
+    said = terminal("-C", lamp, "build", "lamp-0001", "-o", "out")
+    said.refused(3, "[factory] config was no file, is a file with SHA-256 ", "…")
+    assert re.search(r"[0-9a-f]{17}", said.err) is None

@@ -231,10 +231,9 @@ def test_another_product_toml(terminal: Terminal, lamp: Path, build: Path) -> No
     path = lamp / "product.toml"
     path.write_text(path.read_text().replace('username = "wifiprov"', 'username = "other"'))
     argv = ("-C", lamp, "flash", "--port", "/dev/nowhere", "--release", build)
-    for batch in ((), ("--batch", "lamp-0001")):
-        terminal(*argv, *batch).refused(
-            3, "batch lamp-0001 was made for a different product.toml", "[provisioning] username"
-        )
+    told = ("batch lamp-0001 was made for a different product.toml", 'username was "wifiprov", is "other"')
+    terminal(*argv, "--batch", "lamp-0001").refused(3, *told, "or make a new batch with these")
+    terminal(*argv).refused(3, *told, "or name a batch that was made with these with --batch")
 
 
 def test_json_ends_with_a_summary(terminal: Terminal, lamp: Path, build: Path) -> None:

@@ -164,3 +164,30 @@ def test_an_interrupted_replacement_goes_on(terminal: Terminal, lamp: Path) -> N
     with open_workspace(lamp).ledger as ledger:
         sizes = {batch.name: batch.size for batch in ledger.batches() if batch.closed}
     assert sizes == {"lamp-0001": 3, "lamp-0001.r1": 1, "lamp-0001.r2": 1}
+
+
+@pytest.mark.parametrize("reason", ["torn\noff", "torn \x1b[2J", "torn \u202eoff", "\t"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("void", "LMP-000001", "--yes"),
+        ("label", "LMP-000001", "--print"),
+        ("reidentify", "LMP-000001", "--port", "/dev/ttyUSB0", "--yes"),
+        ("handover", "--lost", "1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_reason_is_one_line(terminal: Terminal, lamp: Path, command: tuple[str, ...], reason: str) -> None:
+    """A reason of several lines, or with what a terminal obeys, is refused: no history shows a line that never was."""
+    said = terminal("-C", lamp, *command, "--reason", reason)
+    said.refused(2, "--reason must ", "hint: ")
+    assert "torn" not in terminal.well("-C", lamp, "trace", "LMP-000001")
+
+
+def test_a_reason_of_several_lines_from_elsewhere(terminal: Terminal, lamp: Path) -> None:
+    """A reason that the ledger has all the same stays within its line of the history, and of the message."""
+    with open_workspace(lamp).ledger as ledger:
+        ledger.void("LMP-000001", reason="gone\nLMP-000002  verified", station="s", ts=TS)
+    assert "(void: gone\\nLMP-000002  verified)" in terminal.well("-C", lamp, "trace", "LMP-000001")
+    said = terminal("-C", lamp, "void", "LMP-000001", "--reason", "x", "--yes")
+    assert "already void (gone\\nLMP-000002  verified)" in said.err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
+from enum import Enum
 from pathlib import Path
 
 import pytest
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.product.toml_reader import Walker, load_toml, parse_toml, suggestion
+from rmfab.product.toml_reader import Walker, as_toml, load_toml, parse_toml, suggestion
+from rmfab.product.vocabulary import Security, Transport
 
 
 def test_suggestions() -> None:
@@ -147,3 +150,36 @@ def test_large_values_are_quoted_in_short() -> None:
     assert table.number("e", 0.5, 0.0, 9.0) == 0.5
     assert len(walker.complaints) == 4
     assert max(len(one.what) for one in walker.complaints) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("true", "true"),
+        ("'a \"b\"'", '"a \\"b\\""'),
+        ("[1, 'two', false]", '[1, "two", false]'),
+        ("2026-01-01", "2026-01-01"),
+        ("2026-01-01T08:00:00Z", "2026-01-01T08:00:00+00:00"),
+        ("{ a = 1.5, b = [true] }", "{ a = 1.5, b = [true] }"),
+        ("nan", "nan"),
+    ],
+)
+def test_a_complaint_shows_the_value_as_it_is_written(text: str, shown: str) -> None:
+    """A value of the wrong type is shown in TOML, not in Python."""
+    assert as_toml(tomllib.loads(f"value = {text}")["value"]) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "hint"),
+    [
+        ("2", Security, "write 2, without quotes"),
+        (True, Security, None),
+        ("bel", Transport, 'did you mean "ble"?'),
+    ],
+)
+def test_the_wrong_type_of_a_choice(value: object, kind: type[Enum], hint: str | None) -> None:
+    """A choice in quotes that needs none is explained, and not suggested as it is."""
+    walker = Walker("product.toml", {"provisioning": {"key": value}})
+    walker.table("provisioning").choice("key", kind, next(iter(kind)))
+    (complaint,) = walker.complaints
+    assert complaint.hint == hint

@@ -4,3 +4,5 @@ from __future__ import annotations
 
 HEAD = "0007"
 """The newest revision of `rmfab.ledger.sql.migrations`."""
+TABLES_OF_A_LEDGER = frozenset({"alembic_version", "identity"})
+"""The database of a different program lacks one of these tables."""

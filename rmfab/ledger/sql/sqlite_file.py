@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+
+from rmfab.ledger.sql.revision import TABLES_OF_A_LEDGER
 
 WRITABLE = "mode=rw"
 """The URI query for a file that exists and may be written."""
@@ -21,3 +24,16 @@ def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
 def refuse_bad_cells(connection: sqlite3.Connection) -> None:
     """Let SQLite check each page that it reads (sqlite.org/pragma.html#pragma_cell_size_check)."""
     connection.execute("PRAGMA cell_size_check=ON").close()
+
+
+def is_ledger(path: Path) -> bool:
+    """Return whether *path* is the file of a ledger, and not that of a different program, a folder or a device.
+
+    It is not locked, and what is only in its -wal is not read: a ledger gets its tables before it gets its name.
+    """
+    try:
+        with closing(connect(path, "mode=ro&immutable=1", 0)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except (sqlite3.Error, OSError):
+        return False
+    return tables >= TABLES_OF_A_LEDGER

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from rmfab.errors import LedgerError
 from rmfab.ledger.sql import schema
-from rmfab.ledger.sql.revision import HEAD
+from rmfab.ledger.sql.revision import HEAD, TABLES_OF_A_LEDGER
 
 _VERSION = Table(
     "alembic_version",
@@ -101,6 +101,6 @@ def _revision(connection: Connection, where: str) -> str | None:
     tables = inspect(connection).get_table_names()
     if not tables:
         return None
-    if "alembic_version" not in tables or "identity" not in tables:
+    if not TABLES_OF_A_LEDGER.issubset(tables):
         raise LedgerError("this database is not an rmfab ledger", where=where, cause="ledger-foreign")
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
