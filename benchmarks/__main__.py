@@ -19,6 +19,7 @@ NAMES = (
     "claims",
     "merge",
     "export",
+    "import_batch",
     "cloud_check",
     "handshakes",
     "release",

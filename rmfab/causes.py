@@ -142,7 +142,6 @@ class Cause(StrEnum):
     CLOUD_FLOOD = "cloud-flood"
     CLOUD_MAPPED = "cloud-mapped"
     CLOUD_NAME = "cloud-name"
-    CLOUD_OPEN = "cloud-open"
     CLOUD_PARAM = "cloud-param"
     CLOUD_PAYLOAD = "cloud-payload"
     CLOUD_PLATFORM = "cloud-platform"

@@ -61,6 +61,11 @@ class BrokerFolder:
         return BenchPair(*server, names=names), BenchPair(*witness, subject=WITNESS)
 
 
+_MOST_QUEUED = 50_000
+"""For a client that is slower than what it gets. By default mosquitto drops what comes after 1,000, and tells nobody
+(mosquitto.conf(5)): a witness of 64 units, each with its budget of 100 messages, would miss some."""
+
+
 @dataclass(frozen=True)
 class BrokerSettings:
     """Listen at *address* and *port* under *names*; let in the clients of the CA *unit_ca* (PEM) unless *crl* (PEM)
@@ -99,6 +104,7 @@ def _config(folder: BrokerFolder, settings: BrokerSettings) -> str:
         f"acl_file {folder.root / 'acl'}",
         "persistence false",
         "message_size_limit 131072",  # as AWS IoT
+        f"max_queued_messages {_MOST_QUEUED}",
         "set_tcp_nodelay true",
         "log_dest stderr",
         "log_type all",

@@ -40,6 +40,13 @@ class Gate:
         """Return a connection that is closed with *stack*."""
         return stack.enter_context(open_link(self.broker, context, client_id, self.keep_going))
 
+    def prove(self) -> None:
+        """Return if the broker is there. Raise StationError if it is not."""
+        if self.witness is not None:
+            self.witness.settle()
+        else:
+            probe(self.broker, self.keep_going)
+
 
 def stranger() -> str:
     """Return an invented node id."""
@@ -72,7 +79,19 @@ def check_broker(gate: Gate, node_id: str, now: datetime, given: dict[str, Clien
 
 
 def check_unit(gate: Gate, unit: CloudUnit, now: datetime) -> tuple[BrokerAttempt, ...]:
-    """Return the attempts with the credentials of *unit*, in order; none after one that fails. Raise StationError."""
+    """Return the attempts with the credentials of *unit*, in order; none after one that fails. Raise StationError.
+
+    A connection that ends without a reason may be the broker's end: the unit is blamed only if the broker is there, and
+    does it again.
+    """
+    attempts = _tried(gate, unit, now)
+    if (attempts[-1].ending, attempts[-1].cause) == (AttemptEnding.FAILED, "cloud-closed"):
+        gate.prove()
+        attempts = _tried(gate, unit, now)
+    return attempts
+
+
+def _tried(gate: Gate, unit: CloudUnit, now: datetime) -> tuple[BrokerAttempt, ...]:
     attempts: list[BrokerAttempt] = []
     trial = Trial.CONNECT
     try:
@@ -94,6 +113,8 @@ def check_unit(gate: Gate, unit: CloudUnit, now: datetime) -> tuple[BrokerAttemp
         attempts.append(_foreign_subscribe(gate, context, unit, gate.witness))
         attempts.append(_foreign_publish(gate, context, unit, gate.witness))
     attempts.append(_refused(gate, context, stranger(), Trial.FOREIGN_CLIENT_ID))
+    if gate.witness is not None and attempts[-1].ending is AttemptEnding.CLOSED:
+        gate.prove()
     return tuple(attempts)
 
 
@@ -140,6 +161,7 @@ def _foreign_subscribe(gate: Gate, context: ssl.SSLContext, unit: CloudUnit, wit
             witness.publish(own, mark)
             came = {message.topic for message in link.delivered(mark)}
     except BrokerRefusal as refusal:
+        witness.settle()  # the broker is there, so this was its answer
         return _turned_away(trial, refusal)
     return BrokerAttempt(trial, AttemptEnding.NOT_ENFORCED if foreign in came else AttemptEnding.NOT_DELIVERED)
 

@@ -30,11 +30,13 @@ class NodeMessage:
 
 
 class NodeWatch:
-    """What *node_id* publishes. *send* publishes, with QoS 1, a payload on a topic."""
+    """What *node_id* publishes. *send* publishes, with QoS 1, a payload on a topic; *settle* returns once all is
+    delivered that the broker has accepted, and raises StationError if that cannot be seen."""
 
-    def __init__(self, node_id: str, send: Callable[[str, bytes], None]) -> None:
+    def __init__(self, node_id: str, send: Callable[[str, bytes], None], settle: Callable[[], None]) -> None:
         self._base = f"node/{node_id}/"
         self._send = send
+        self._settle = settle
         self._messages: deque[NodeMessage] = deque()
         self._came = 0
         self._lost: StationError | None = None
@@ -51,11 +53,14 @@ class NodeWatch:
         self._send(self._base + suffix, payload)
 
     def take(self, topic: str, payload: bytes) -> None:
-        """Note a message that the broker has delivered, if it is the node's."""
+        """Note a message that the broker has delivered, if it is the node's. After a loss none is: one may be missing
+        before it."""
         suffix = self._suffix(topic)
         if suffix is None:
             return
         with self._news:
+            if self._lost is not None:
+                return
             self._came += 1
             if self._came <= _MOST_MESSAGES:
                 self._messages.append(NodeMessage(suffix, payload[: LARGEST_PAYLOAD + 1], time.monotonic()))
@@ -63,7 +68,8 @@ class NodeWatch:
             self._news.notify_all()
 
     def begin(self) -> None:
-        """Forget what came before: a broker delivers late what it accepted while nobody watched."""
+        """Forget what came before: a broker delivers late what it accepted while nobody watched, or a watch before."""
+        self._settle()
         with self._news:
             self._messages.clear()
             self._last.clear()
@@ -73,6 +79,14 @@ class NodeWatch:
         """Return whether a message on the topic that ends with *suffix* came after *moment* (monotonic)."""
         with self._news:
             return self._last.get(suffix, float("-inf")) > moment
+
+    def last(self) -> NodeMessage | None:
+        """Return what the node has published that was not read yet, None if it has published nothing more.
+
+        Raise StationError if the broker does not deliver: then the silence is not the node's.
+        """
+        self._settle()
+        return self.next(0)
 
     def lose(self, error: StationError) -> None:
         """Note that the witness has lost its connection: a message of the node may be lost as well."""

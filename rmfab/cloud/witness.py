@@ -81,12 +81,15 @@ class Witness:
             raise self._bad(f"it is not connected: {self._lost or sent.rc}", _SEE_BROKER)
         self._wait(sent.is_published, what, sent.wait_for_publish, keep_going or self._keep_going)
 
-    def settle(self) -> None:
-        """Return once everything is seen that the broker accepted before this call."""
+    def settle(self, keep_going: Callable[[], None] | None = None) -> None:
+        """Return once everything is seen that the broker accepted before this call: it delivers in that order.
+
+        *keep_going* raises to give up.
+        """
         mark = drawn()
-        self.publish(self._own_topic, mark)
+        self.publish(self._own_topic, mark, keep_going)
         what = f"the broker does not deliver {self._own_topic} to it"
-        self._wait(lambda: self.saw(mark), what, self._await_news, self._keep_going)
+        self._wait(lambda: self.saw(mark), what, self._await_news, keep_going or self._keep_going)
 
     def saw(self, payload: bytes) -> str | None:
         """Return the topic on which the message with *payload* came, None if it did not; forget it."""
@@ -96,7 +99,9 @@ class Witness:
     @contextmanager
     def watching(self, node_id: str, keep_going: Callable[[], None]) -> Iterator[NodeWatch]:
         """Yield a watch of what *node_id* publishes from now on. *keep_going* raises to give up."""
-        watch = NodeWatch(node_id, lambda topic, payload: self.publish(topic, payload, keep_going))
+        watch = NodeWatch(
+            node_id, lambda topic, payload: self.publish(topic, payload, keep_going), lambda: self.settle(keep_going)
+        )
         self._await_link(keep_going)
         with self._news:
             self._watches.append(watch)
@@ -113,9 +118,11 @@ class Witness:
         """Return once the broker has granted *topics*."""
         from paho.mqtt.client import MQTT_ERR_SUCCESS
 
-        code, number = self._client.subscribe([(topic, 1) for topic in topics])
+        with self._news:  # the answer cannot come before the one to an earlier request with this number is gone
+            code, number = self._client.subscribe([(topic, 1) for topic in topics])
+            self._granted.pop(number or 0, None)
         if code != MQTT_ERR_SUCCESS or number is None:
-            raise self._bad("cannot subscribe")
+            raise self._bad(f"it is not connected: {self._lost or code}", _SEE_BROKER)
         granted = partial(self._granted.get, number)
         self._wait(granted, "the broker does not answer its subscription", self._await_news, keep_going)
         if any(one.is_failure for one in self._granted.pop(number)):
@@ -135,6 +142,8 @@ class Witness:
             watches = () if message.retain else tuple(self._watches)
             if message.topic.endswith(f"/{SUFFIX}"):
                 self._seen[bytes(message.payload)] = message.topic
+                if len(self._seen) > _MOST_SEEN:  # nobody asks for each
+                    del self._seen[next(iter(self._seen))]
             self._news.notify_all()
         for watch in watches:
             watch.take(message.topic, bytes(message.payload))
@@ -191,6 +200,7 @@ class Witness:
 
 
 _LOOK_SECONDS = 0.05
+_MOST_SEEN = 10_000
 _LONGEST_PAUSE = 5  # seconds between two attempts to connect again
 _NO_ANSWER = "no answer"
 

@@ -169,23 +169,26 @@ def _show_node(one: UnitLookedUp) -> None:
     if terminal.json_wanted():
         terminal.json_line(
             {"event": "unit", "ts": one.ts, "serial": one.serial, "outcome": one.outcome.value, "class": one.cause,
-             "reason": one.reason, "connected": one.connected}
+             "reason": one.reason, "connected": one.connected, "proof": one.proof}
         )  # fmt: skip
         return
     if one.cause is not None:
         terminal.data(f"{one.serial}  {one.outcome.value} ({one.cause}: {one.reason})")
         return
     ending = f"connected {one.connected}" if one.connected else "never connected"
-    terminal.data(f"{one.serial}  registered  {ending}")
+    unproven = "" if one.proof else "  certificate not proven"
+    terminal.data(f"{one.serial}  registered  {ending}{unproven}")
 
 
 def _show_nodes_summary(summary: LookUpSummary) -> None:
     if terminal.json_wanted():
         terminal.json_line(
             {"event": "summary", "cloud": summary.cloud, "registered": summary.registered, "missing": summary.missing,
-             "connected": summary.connected}
+             "taken": summary.taken, "connected": summary.connected, "unproven": summary.unproven}
         )  # fmt: skip
         return
+    taken = f", {summary.taken} taken" if summary.taken else ""
     terminal.say(
-        f"{summary.registered} registered, {summary.missing} missing, {summary.connected} connected in {summary.cloud}"
+        f"{summary.registered} registered, {summary.missing} missing{taken}, {summary.connected} connected in "
+        f"{summary.cloud}"
     )

@@ -22,6 +22,7 @@ from rmfab.nvs.reader import Image
 from rmfab.nvs.table import Entry
 
 _LARGEST_IMAGE = 1 << 22
+_MOST_UNREADABLE = 10_000
 _TABLES = (
     "CREATE TABLE image (node_id TEXT, name BLOB, digest BLOB, used INTEGER DEFAULT 0)",
     "CREATE INDEX image_node_id ON image (node_id)",
@@ -57,13 +58,20 @@ class SourceIndex:
 
     def read_images(self) -> Iterator[int]:
         """Read all images; yield their number so far. One that cannot be read is in `unreadable`, and has no unit."""
-        try:
-            names = sorted(path.name for path in self._images.iterdir() if path.suffix == ".bin")
-        except OSError as error:
-            raise file_error("cannot read the folder of the images", error, str(self._images)) from error
-        for done, name in enumerate(names, 1):
+        for done, name in enumerate(self._names(), 1):
             self._read_image(name)
             yield done
+        self.unreadable.sort(key=lambda one: str(one.where))
+
+    def _names(self) -> Iterator[str]:
+        """Yield the names of the images, in the order of the folder: there may be a hundred thousand."""
+        try:
+            with os.scandir(self._images) as entries:
+                for entry in entries:
+                    if Path(entry.name).suffix == ".bin":
+                        yield entry.name
+        except OSError as error:
+            raise file_error("cannot read the folder of the images", error, str(self._images)) from error
 
     def _read_image(self, name: str) -> None:
         path = self._images / name
@@ -72,7 +80,8 @@ class SourceIndex:
                 raise InputError("not a regular file in this folder", cause="import-image")
             image = read_sound_image(path)
         except InputError as error:
-            self.unreadable.append(InputError(error.what, where=str(path), hint=error.hint, cause=error.cause))
+            if len(self.unreadable) < _MOST_UNREADABLE:
+                self.unreadable.append(InputError(error.what, where=str(path), hint=error.hint, cause=error.cause))
             return
         told = image.value(self._namespace, "node_id")
         node_id = told.decode("ascii", "backslashreplace") if isinstance(told, bytes) else None

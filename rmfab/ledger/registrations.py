@@ -66,6 +66,18 @@ class RegistrationJob:
         return Event(ts, EventKind.REGISTER, batch=batch, details=details)
 
 
+@dataclass(frozen=True)
+class CloudHistory:
+    """What the ledger knows of a unit in a cloud. *ours*: the last job of this ledger registered it. *taken*: the cloud
+    had its node id before (cause `node-taken`). *station*: when a station last connected in its name. *proven*: the id
+    of the certificate with which the cloud's broker let it in, unless it has refused it since."""
+
+    ours: bool = False
+    taken: bool = False
+    station: str | None = None
+    proven: str | None = None
+
+
 def ranges_of(positions: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Return ascending *positions* as ranges, both ends included."""
     ranges: list[tuple[int, int]] = []
@@ -106,9 +118,28 @@ def registered(connection: Connection, cloud: str, names: Iterable[str]) -> set[
     return found
 
 
-def last_connections(connection: Connection, names: Iterable[str]) -> dict[str, str]:
-    """Return the time at which this ledger's stations last connected in the name of each of *names*, by name."""
-    return {str(event.serial): event.ts for event in _of_units(connection, names, EventKind.CHECK)}
+def cloud_histories(connection: Connection, cloud: str, host: str, names: Iterable[str]) -> dict[str, CloudHistory]:
+    """Return what happened in *cloud*, and at the broker *host*, to each of the identities *names* that has a history.
+
+    A broker that is not the cloud's proves nothing about it.
+    """
+    found: dict[str, CloudHistory] = {}
+    for event in _of_units(connection, names, EventKind.REGISTER, EventKind.CHECK):
+        name, details = str(event.serial), event.details
+        history = found.get(name, CloudHistory())
+        if event.kind is EventKind.CHECK:
+            history = replace(history, station=event.ts)
+            if event.outcome in (Outcome.PASS, Outcome.FAIL) and _host(details) == host:
+                history = replace(history, proven=details.get("certificate") if event.outcome is Outcome.PASS else None)
+        elif details.get("cloud") == cloud:
+            history = replace(history, ours=event.outcome is Outcome.PASS, taken=event.cause == "node-taken")
+        found[name] = history
+    return found
+
+
+def _host(details: Mapping[str, Any]) -> str:
+    """Return the host of the broker of a check."""
+    return str(details.get("broker", "")).rpartition(":")[0]
 
 
 def _of_units(connection: Connection, names: Iterable[str], *kinds: EventKind) -> Iterator[Event]:

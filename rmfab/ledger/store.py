@@ -62,7 +62,7 @@ from rmfab.ledger.numbers import Numbers, last_loss
 from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolPlace, PoolStanding, judged, standing
 from rmfab.ledger.questions import ledger_id
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
-from rmfab.ledger.registrations import RegistrationJob
+from rmfab.ledger.registrations import CloudHistory, RegistrationJob
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.sql.asking import asking
@@ -547,10 +547,10 @@ class Ledger(Inquiry):
         with self._database.reading() as connection:
             return registrations.jobs_in(connection, cloud)
 
-    def last_connections(self, names: Iterable[str]) -> dict[str, str]:
-        """Return when a station last connected in the name of each identity. See `registrations.last_connections`."""
+    def cloud_histories(self, cloud: str, host: str, names: Iterable[str]) -> dict[str, CloudHistory]:
+        """Return what happened to identities in *cloud*, and at its broker *host*. See `registrations`."""
         with self._database.reading() as connection:
-            return registrations.last_connections(connection, names)
+            return registrations.cloud_histories(connection, cloud, host, names)
 
     def identities(self, name: str) -> Iterator[LedgerIdentity]:
         """Yield the identities of the closed batch *name* in order of position, in constant memory."""

@@ -105,13 +105,13 @@ def _await_fetch(visit: Visit, watch: NodeWatch, ending: float, since: float) ->
         visit.keep_going()
         visit.board.hear()
         left = ending - time.monotonic()
-        if left <= 0:
+        if left <= 0 and watch.last() is None:
             raise UnitFault(
                 "the unit did not ask for updates",
                 hint="check that the firmware has OTA by topics, with automatic fetch",
                 cause="ota-no-fetch",
             )
-        watch.next(min(left, _LOOK_SECONDS))
+        watch.next(max(0.0, min(left, _LOOK_SECONDS)))
     visit.measured["fetch"] = round(time.monotonic() - began, 3)
 
 
@@ -145,7 +145,7 @@ def _follow(
         if visit.proofs.listens:
             stage.console.hear()
         left = ending - time.monotonic()
-        message = watch.next(max(0.0, min(left, _LOOK_SECONDS)))
+        message = watch.next(min(left, _LOOK_SECONDS)) if left > 0 else watch.last()
         if message is None:
             _judge_console(series)
             if left <= 0:

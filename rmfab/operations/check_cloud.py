@@ -31,6 +31,7 @@ from rmfab.signals import undisturbed
 from rmfab.workspace.workspace import Workspace
 
 MOST_JOBS = 64
+_OPEN = "broker-open"
 
 
 @dataclass(frozen=True)
@@ -154,15 +155,29 @@ def _described(workspace: Workspace, request: CheckRequest) -> StationBroker:
 
 def _judge_broker(found: BrokerChecked, *, enforce: bool, terminal: Terminal) -> None:
     """Warn of what the broker does not enforce. Raise StationError (cause `broker-open`) if the product demands it."""
-    names = [one.name for one in found.attempts if one.unenforced]
-    if not names:
+    if not (names := _open_to(found.attempts)):
         return
-    what = f"this broker lets in clients that it must refuse: {', '.join(names)}"
+    what = f"this broker lets in clients that it must refuse: {names}"
     if enforce:
-        raise StationError(
-            what, where=found.place, hint="fix the broker's configuration, or set enforce = false", cause="broker-open"
-        )
+        raise _open_broker(what, found.place)
     terminal.warn(f"{found.place}: {what}")
+
+
+def _open_to(attempts: Iterable[BrokerAttempt]) -> str:
+    """Return the names of the *attempts* that the broker had to refuse, and did not."""
+    return ", ".join(one.name for one in attempts if one.unenforced)
+
+
+def _open_broker(what: str, place: str) -> StationError:
+    """Return the error of a broker that does not refuse *what* the product demands: it is never the unit's."""
+    hint = "fix the broker's policies or configuration, or set enforce = false in [cloud] of product.toml"
+    return StationError(what, where=place, hint=hint, cause=_OPEN)
+
+
+def _fault(attempts: Iterable[BrokerAttempt]) -> UnitFault | None:
+    """Return why the unit is bad, None if it is good."""
+    failed = next((one for one in attempts if one.ending is AttemptEnding.FAILED), None)
+    return None if failed is None else UnitFault(failed.reason or failed.name, cause=failed.cause)
 
 
 class _Checker:
@@ -176,14 +191,16 @@ class _Checker:
         self._unenforced: Counter[str] = Counter()
         self._failed: str | None = None
         self._error: StationError | None = None
+        self._stopped = False
 
     def run(self, units: list[LedgerIdentity], jobs: int, halt: threading.Event) -> Iterator[Advance | UnitChecked]:
-        """Yield each unit when it is checked and recorded. A broker that fails stops the run."""
+        """Yield each unit when it is checked and recorded. A broker that fails stops the run; one that does not refuse
+        what it must does not, since that may depend on the unit's own policy."""
         waiting, pending, done = iter(units), set[Future[UnitChecked]](), 0
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="check")
         try:
             while True:
-                room = 0 if self._error else 2 * jobs - len(pending)
+                room = 0 if self._stopped else 2 * jobs - len(pending)
                 pending |= {pool.submit(self._check, *opened) for opened in self._opened(islice(waiting, room))}
                 if not pending:
                     return
@@ -233,21 +250,15 @@ class _Checker:
         except _HaltedError:
             outcome, cause, reason = Outcome.ABORTED, "aborted", "stopped by the operator"
         else:
-            if (fault := self._fault(attempts)) is not None:
+            if (fault := _fault(attempts)) is not None:
                 outcome, cause, reason = Outcome.FAIL, fault.cause, fault.what
+            elif self._enforce and (opened := _open_to(attempts)):
+                error = _open_broker(f"this broker does not refuse a unit: {opened}", self._gate.broker.place)
+                outcome, cause, reason = Outcome.ERROR, error.cause, error.what
         ts, seconds = timestamp(self._workspace.now()), time.monotonic() - began
         return UnitChecked(
             ts, one.name, one.serial, outcome, attempts, seconds, cause, reason, unit.certificate_id, error
         )
-
-    def _fault(self, attempts: Iterable[BrokerAttempt]) -> UnitFault | None:
-        """Return why the unit is bad, None if it is good."""
-        for one in attempts:
-            if one.ending is AttemptEnding.FAILED:
-                return UnitFault(one.reason or one.name, cause=one.cause)
-            if self._enforce and one.unenforced:
-                return UnitFault(f"the broker does not refuse it: {one.name}", cause="cloud-open")
-        return None
 
     def _taken(self, ended: set[Future[UnitChecked]], pending: set[Future[UnitChecked]]) -> list[UnitChecked]:
         """Record what *ended*, and take it from *pending*: ^C does not come in between."""
@@ -265,6 +276,7 @@ class _Checker:
             self._outcomes[one.outcome] += 1
             self._unenforced.update(attempt.name for attempt in one.attempts if attempt.unenforced)
             self._error = self._error or one.error
+            self._stopped = self._stopped or (one.error is not None and one.error.cause != _OPEN)
             if one.outcome is Outcome.FAIL:
                 self._failed = self._failed or one.serial
         return found

@@ -63,6 +63,7 @@ class RegisterSummary:
 
 
 Registered = Advance | UnitRegistered | RegisterSummary
+Left = LedgerIdentity | Advance | UnitRegistered
 
 
 def register_units(
@@ -133,7 +134,7 @@ class _Run(ExitStack):
         left = self._left()
         while True:
             with tempfile.TemporaryFile(prefix="rmfab-") as stream:
-                units, file = _written(stream, islice(left, self._request.most))
+                units, file = yield from _written(stream, left, self._request.most)
                 if not units:
                     return
                 self._sign_in()
@@ -146,20 +147,32 @@ class _Run(ExitStack):
     ) -> Iterator[Registered]:
         self._sign_in()
         for one in (yield from self._jobs.finish(job, units, doubtful=doubtful)):
-            self._done.add(one.name)
-            self._outcomes[one.outcome] += 1
-            if one.outcome is Outcome.FAIL:
-                self._failed = self._failed or one.serial
-            yield one
+            yield self._counted(one)
 
-    def _left(self) -> Iterator[LedgerIdentity]:
-        """Yield the chosen units that the cloud does not have, and that this run has not tried."""
-        identities = self._chosen.identities()
+    def _counted(self, one: UnitRegistered) -> UnitRegistered:
+        self._done.add(one.name)
+        self._outcomes[one.outcome] += 1
+        if one.outcome is Outcome.FAIL:
+            self._failed = self._failed or one.serial
+        return one
+
+    def _left(self) -> Iterator[Left]:
+        """Yield the chosen units that the cloud does not have, and that this run has not tried.
+
+        Yield also those that may not be uploaded, as failed, and how many units were looked at.
+        """
+        identities, seen = self._chosen.identities(), 0
         while page := list(islice(identities, _PAGE)):
             names = [one.name for one in page if one.name not in self._done]
             there = self._workspace.ledger.registered(self._cloud.name, names)
             self._before += len(there)
-            yield from (one for one in page if one.name not in self._done and one.name not in there)
+            new = [one for one in page if one.name not in self._done and one.name not in there]
+            if new and self._cloud.registrar.doubles:
+                self._sign_in()
+                yield from map(self._counted, self._jobs.taken([RegistrationUnit.of(one) for one in new]))
+                seen += len(page)
+                yield Advance(seen, self._chosen.total, "looked up")
+            yield from (one for one in new if one.name not in self._done)
 
     def _sign_in(self) -> None:
         if not self._signed_in:
@@ -167,8 +180,10 @@ class _Run(ExitStack):
             self._signed_in = True
 
 
-def _written(stream: BinaryIO, identities: Iterator[LedgerIdentity]) -> tuple[list[RegistrationUnit], RegistrationFile]:
-    """Write the rows of *identities* to *stream*; return the units, and what is known of the file."""
+def _written(
+    stream: BinaryIO, left: Iterator[Left], most: int
+) -> Generator[Advance | UnitRegistered, None, tuple[list[RegistrationUnit], RegistrationFile]]:
+    """Write the rows of at most so many identities to *stream*; return the units, and what is known of the file."""
     md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
     units: list[RegistrationUnit] = []
 
@@ -179,7 +194,10 @@ def _written(stream: BinaryIO, identities: Iterator[LedgerIdentity]) -> tuple[li
         return stream.write(data)
 
     size += write(_FORM.head)
-    for one in identities:
+    while len(units) < most and (one := next(left, None)) is not None:
+        if not isinstance(one, LedgerIdentity):
+            yield one
+            continue
         size += write(_FORM.row(node_of(one)))
         units.append(RegistrationUnit.of(one))
     stream.flush()

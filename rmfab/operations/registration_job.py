@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rmfab.cloud.api.judge_row import judge_node, judge_row
+from rmfab.cloud.api.judge_row import judge_free, judge_node, judge_row
 from rmfab.cloud.api.pace import Pace
 from rmfab.cloud.api.registrar import ABANDON, CloudJob, JobState, RegistrationFile, Upload
 from rmfab.errors import StationError, UnitFault
@@ -20,6 +20,7 @@ from rmfab.ledger.events import Event, EventKind, Outcome, timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.registrations import JobStage, RegistrationJob, ranges_of
 from rmfab.operations.advance import Advance
+from rmfab.operations.chosen_units import node_of
 from rmfab.operations.open_registrar import OpenedCloud
 from rmfab.signals import undisturbed
 from rmfab.workspace.workspace import Workspace
@@ -42,10 +43,9 @@ class RegistrationUnit:
 
     @classmethod
     def of(cls, one: LedgerIdentity) -> RegistrationUnit:
-        """Return the unit of an identity that has a certificate."""
-        if one.node_id is None or one.record.certificate_id is None:
-            raise ValueError("an identity without a certificate cannot be registered")
-        return cls(one.name, one.serial, one.node_id, one.record.certificate_id, one.batch, one.position)
+        """Return the unit of an identity. Raise InputError as `node_of` does."""
+        node = node_of(one)
+        return cls(one.name, one.serial, node.node_id, node.certificate_id, one.batch, one.position)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,21 @@ class JobRunner:
         self._cloud = cloud
         self._pace = pace
         self._limit = limit
+
+    def taken(self, units: Sequence[RegistrationUnit]) -> list[UnitRegistered]:
+        """Return those of *units* that the cloud has before this ledger uploads them; record them as failed.
+
+        Asked of a cloud that would give such a unit a second certificate, beside one that stays valid.
+        """
+        jobs = self._workspace.ledger.jobs_in(self._cloud.name)
+        new = [unit for unit in units if not any(job.has(unit.batch, unit.position) for job in jobs)]
+        nodes = self._cloud.registrar.nodes(unit.node_id for unit in new)
+        faults = [(unit, fault) for unit, node in zip(new, nodes, strict=True) if (fault := judge_free(node))]
+        ts = self._now()
+        found = [_outcome(ts, unit, fault) for unit, fault in faults]
+        if found:
+            self._record(*self._event(None, [unit for unit, _ in faults], found))
+        return found
 
     def begin(self, file: RegistrationFile, units: Sequence[RegistrationUnit]) -> RegistrationJob:
         """Upload *file*, which has the rows of *units*, and record that."""
@@ -112,7 +127,7 @@ class JobRunner:
             job = self._start(job, doubtful=doubtful)
         ended = yield from self._ended(job)
         found = self._outcomes(job, ended, units)
-        self._record(*(self._event(job, units, found)), job.event(self._now(), JobStage.ENDED, told=ended.told))
+        self._record(*self._event(job, units, found), job.event(self._now(), JobStage.ENDED, told=ended.told))
         return found
 
     def _start(self, job: RegistrationJob, *, doubtful: bool) -> RegistrationJob:
@@ -188,7 +203,7 @@ class JobRunner:
         return faults
 
     def _event(
-        self, job: RegistrationJob, units: Sequence[RegistrationUnit], found: Sequence[UnitRegistered]
+        self, job: RegistrationJob | None, units: Sequence[RegistrationUnit], found: Sequence[UnitRegistered]
     ) -> Iterator[Event]:
         for unit, one in zip(units, found, strict=True):
             yield Event(
@@ -198,7 +213,7 @@ class JobRunner:
                 outcome=one.outcome,
                 cause=one.cause,
                 reason=one.reason,
-                details={"cloud": job.cloud, "job": job.job, "certificate": unit.certificate},
+                details={"cloud": self._cloud.name, "job": job and job.job, "certificate": unit.certificate},
             )
 
     def _record(self, *events: Event) -> None:

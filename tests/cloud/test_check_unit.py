@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +159,36 @@ class TestUnit:
         with listening(OpenBroker(lab, **server)) as port:
             (only,) = check_unit(Gate(lab.broker(port)), lab.unit(), NOW)
         assert (only.trial, only.ending, only.cause) == (Trial.CONNECT, AttemptEnding.FAILED, cause)
+
+    def test_a_broker_that_goes_away(self, lab: Lab) -> None:
+        """A broker that ends while a unit connects is not there any more: its error, and no unit's fault."""
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def serve_once() -> None:
+            connection, _ = server.accept()
+            server.close()
+            with connection:
+                OpenBroker(lab, code=None)(connection)
+
+        thread = threading.Thread(target=serve_once)
+        gate = Gate(lab.broker(server.getsockname()[1]))
+        thread.start()
+        with pytest.raises(StationError) as told:
+            check_unit(gate, lab.unit(), NOW)
+        thread.join()
+        assert told.value.cause == "broker-away"
+
+    def test_a_broker_that_closed_once(self, lab: Lab) -> None:
+        """One that is there, and lets the unit in the second time, had only restarted."""
+        server = OpenBroker(lab, code=None)
+
+        def restarting(connection: socket.socket) -> None:
+            server(connection)
+            server.code = 0
+
+        with listening(restarting) as port:
+            found = check_unit(Gate(lab.broker(port)), lab.unit(), NOW)
+        assert found[0].ending is AttemptEnding.PASSED
 
     @pytest.mark.parametrize("kind", KeyKind)
     def test_a_good_one(self, lab: Lab, kind: KeyKind) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from rmfab.cloud.node_watch import LARGEST_PAYLOAD, NodeMessage, NodeWatch
@@ -10,9 +12,9 @@ from rmfab.errors import StationError, UnitFault
 LOST = StationError("lost", cause="witness")
 
 
-def watch_of(node_id: str = "node-1") -> NodeWatch:
+def watch_of(node_id: str = "node-1", settle: Callable[[], None] = lambda: None) -> NodeWatch:
     """Return a watch that cannot send."""
-    return NodeWatch(node_id, lambda _topic, _payload: None)
+    return NodeWatch(node_id, lambda _topic, _payload: None, settle)
 
 
 def rest(watch: NodeWatch) -> list[NodeMessage]:
@@ -60,11 +62,12 @@ def test_the_beginning() -> None:
     watch = watch_of()
     for _ in range(201):
         watch.take("node/node-1/config", b"old")
-    watch.lose(LOST)
     watch.begin()
     assert not watch.came_after("config", 0)
     watch.take("node/node-1/config", b"new")
+    watch.lose(LOST)
     assert watch.next(0).payload == b"new"
+    watch.begin()
     with pytest.raises(StationError, match="lost"):
         watch.next(0)
 
@@ -72,7 +75,8 @@ def test_the_beginning() -> None:
 def test_sending() -> None:
     """What is sent goes to the plain topic of the node."""
     sent: list[tuple[str, bytes]] = []
-    NodeWatch("node-1", lambda topic, payload: sent.append((topic, payload))).send("params/remote", b"{}")
+    watch = NodeWatch("node-1", lambda topic, payload: sent.append((topic, payload)), lambda: None)
+    watch.send("params/remote", b"{}")
     assert sent == [("node/node-1/params/remote", b"{}")]
 
 
@@ -85,8 +89,37 @@ def test_lost() -> None:
     with pytest.raises(StationError) as told:
         watch.next(0)
     assert told.value.cause == "witness"
-    watch.take("node/node-1/params/local", b"{}")  # it is connected again
-    assert watch.next(0) is not None
+
+
+def test_a_gap() -> None:
+    """What comes after a loss is not read: without what was missed before it, it would be misunderstood."""
+    watch = watch_of()
+    watch.take("node/node-1/config", b"{}")
+    watch.lose(LOST)
+    watch.take("node/node-1/params/local/init", b"{}")  # it is connected again; user/mapping was missed
+    assert watch.next(0).suffix == "config"
+    with pytest.raises(StationError):
+        watch.next(0)
+
+
+def test_late_messages_of_a_watch_before() -> None:
+    """A watch begins once everything is delivered that the broker had accepted: what came with that is forgotten."""
+    watch = watch_of(settle=lambda: watch.take("node/node-1/config", b"late"))
+    watch.begin()
+    assert rest(watch) == []
+
+
+def test_the_last_message() -> None:
+    """Before a node's silence counts, the broker must deliver all that it has; if it does not, that is the error."""
+    watch = watch_of(settle=lambda: watch.take("node/node-1/config", b"{}"))
+    assert watch.last().suffix == "config"
+    assert watch_of().last() is None
+
+    def broken() -> None:
+        raise LOST
+
+    with pytest.raises(StationError):
+        watch_of(settle=broken).last()
 
 
 def test_without_end() -> None:

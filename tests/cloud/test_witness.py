@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from rmfab.cloud.broker_files import BrokerFolder
+from rmfab.cloud.broker_link import open_link
+from rmfab.cloud.credentials import ClientPair
 from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port
 from rmfab.cloud.node_watch import NodeMessage, NodeWatch
 from rmfab.cloud.witness import Witness, watching
@@ -45,15 +47,25 @@ class Place:
         with watching(self.lab.broker(self.port), self.lab.witness, lambda: None, lasting=True) as one:
             yield one
 
+    def answers(self, words: str) -> int:
+        """How often the broker's log has *words*."""
+        return self.lab.folder.log.read_text("utf-8", "replace").count(words)
+
     @contextmanager
     def unit(self, node_id: str) -> Iterator[Client]:
         """Yield a client with the certificate of a unit."""
-        pair = self.lab.unit(node_id).pair
-        path = self.lab.root / f"{node_id}.pem"
+        with self.client(node_id, self.lab.unit(node_id).pair) as client:
+            yield client
+
+    @contextmanager
+    def client(self, name: str, pair: ClientPair) -> Iterator[Client]:
+        """Yield a client called *name* with the certificate *pair*."""
+        path = self.lab.root / f"{name}.pem"
         path.write_bytes(pair.certificate + pair.key.reveal())
         context = ssl.create_default_context(cafile=self.lab.folder.ca)
         context.load_cert_chain(path)
-        client = Client(CallbackAPIVersion.VERSION2, node_id)
+        client = Client(CallbackAPIVersion.VERSION2, name)
+        client.max_queued_messages_set(0)
         client.tls_set_context(context)
         connected = threading.Event()
         client.on_connect = lambda *_: connected.set()
@@ -83,6 +95,23 @@ def place_in(root: Path) -> Place:
 def publish(client: Client, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> None:
     """Publish, and wait for the acknowledgement."""
     client.publish(topic, payload, 1, retain).wait_for_publish(PATIENCE)
+
+
+@contextmanager
+def slow(witness: Witness) -> Iterator[None]:
+    """Let nothing come to *witness* within the block: it waits at the broker, and in its connection."""
+    go_on = threading.Event()
+
+    def wait(*arguments: object) -> None:
+        go_on.wait(PATIENCE)
+        witness._take(*arguments)
+
+    witness._client.on_message = wait
+    try:
+        yield
+    finally:
+        witness._client.on_message = witness._take
+        go_on.set()
 
 
 def read(watch: NodeWatch, number: int) -> list[NodeMessage]:
@@ -118,6 +147,91 @@ def test_a_watch_has_an_end(place: Place) -> None:
             publish(unit, "node/node-a/config", b"3")
             assert [one.payload for one in read(second, 1)] == [b"3"]
         assert first.next(0) is None
+
+
+def test_late_messages_of_a_watch_before(place: Place) -> None:
+    """What the broker has queued for a watch that is over does not come to the next watch of the node.
+
+    mosquitto answers a subscription before it delivers what waits in its queue behind the 20 messages on their way.
+    """
+    with place.unit("node-a") as unit, place.witness() as witness, ExitStack() as second:
+        watches: list[NodeWatch] = []
+        again = witness.watching("node-a", lambda: None)
+        thread = threading.Thread(target=lambda: watches.append(second.enter_context(again)))
+        with ExitStack() as first:
+            first.enter_context(witness.watching("node-a", lambda: None))
+            with slow(witness):
+                for number in range(100):
+                    publish(unit, "node/node-a/params/local", b"%d" % number)
+                first.close()
+                asked, subscribe = threading.Event(), witness._client.subscribe
+                witness._client.subscribe = lambda topics: (subscribe(topics), asked.set())[0]
+                thread.start()
+                assert asked.wait(PATIENCE)
+        thread.join(PATIENCE)
+        publish(unit, "node/node-a/params/local", b"new")
+        assert [one.payload for one in read(watches[0], 1)] == [b"new"]
+
+
+def test_many_units_and_a_slow_witness(place: Place) -> None:
+    """64 units publish more than a broker holds by default for a client that is slow: each watch gets all, in order."""
+    names, each = [f"node-{number}" for number in range(64)], 40
+    with place.client("busy", place.lab.witness) as units, place.witness() as witness, ExitStack() as stack:
+        watches = [stack.enter_context(witness.watching(name, lambda: None)) for name in names]
+        with slow(witness):
+            sent = [
+                units.publish(f"node/{name}/params/local", b"%d" % number, 1)
+                for number in range(each)
+                for name in names
+            ]
+            for one in sent:
+                one.wait_for_publish(PATIENCE)
+        assert place.answers("being dropped") == 0
+        for watch in watches:
+            assert [one.payload for one in read(watch, each)] == [b"%d" % number for number in range(each)]
+
+
+def test_a_connection_that_is_cut(place: Place) -> None:
+    """A witness that connects again tells each open watch that it may have missed something, and new ones see no gap.
+
+    What comes to an open watch after the loss is not shown: it would hide what is missing before it.
+    """
+    names = [f"node-{number}" for number in range(64)]
+    with place.client("busy", place.lab.witness) as units, place.witness() as witness:
+        with ExitStack() as stack:
+            watches = [stack.enter_context(witness.watching(name, lambda: None)) for name in names]
+            for name in names:
+                publish(units, f"node/{name}/config")
+            witness.settle()
+            broker = place.lab.broker(place.port)
+            name = witness._own_topic.split("/")[1]
+            with open_link(broker, broker.context(place.lab.witness), name, lambda: None):  # the broker ends the first
+                until(lambda: witness._lost is not None)
+                for name in names:
+                    publish(units, f"node/{name}/user/mapping")
+            until(lambda: witness._lost is None)
+            for name in names:
+                publish(units, f"node/{name}/params/local/init")
+            witness.settle()
+            for watch in watches:
+                assert [one.suffix for one in read(watch, 1)] == ["config"]
+                with pytest.raises(StationError, match="has lost its connection") as told:
+                    watch.next(0)
+                assert told.value.cause == "witness"
+        with ExitStack() as stack:
+            again = [stack.enter_context(witness.watching(name, lambda: None)) for name in names]
+            for name in names:
+                publish(units, f"node/{name}/config", b"new")
+            assert [[one.payload for one in read(watch, 1)] for watch in again] == [[b"new"]] * len(names)
+
+
+def test_a_stale_number(place: Place) -> None:
+    """The answer to a subscription that was given up does not count for a later one with its number."""
+    with place.unit("node-a") as unit, place.witness() as witness:
+        witness._granted |= {number: [] for number in range(1, 100)}
+        with witness.watching("node-a", lambda: None) as watch:
+            publish(unit, "node/node-a/config")
+            assert [one.suffix for one in read(watch, 1)] == ["config"]
 
 
 def test_sending_to_a_unit(place: Place) -> None:

@@ -329,9 +329,9 @@ class TestServe:
         assert not (lamp / "broker").exists()
 
 
-@pytest.mark.peers
-def test_serve_and_check(lamp: Path, terminal: Terminal) -> None:
-    """A newcomer's way: serve a broker, check the batch on it with its witness, stop it; keys are 0600."""
+@contextmanager
+def served(lamp: Path) -> Iterator[tuple[str, ...]]:
+    """Serve a broker; yield the options with which it is checked, the last four those of its witness."""
     serving = subprocess.Popen(
         words("-C", lamp, "cloud", "serve", "--broker", "--tcp-port", "0", "--json"),
         stdout=subprocess.PIPE, text=True, env=environment(),
@@ -341,10 +341,36 @@ def test_serve_and_check(lamp: Path, terminal: Terminal) -> None:
         told = json.loads(serving.stdout.readline())
         host, _, port = told["url"].removeprefix("mqtts://").partition(":")
         witness = ("--witness-cert", told["witness_cert"], "--witness-key", told["witness_key"])
-        place = ("--host", host, "--tcp-port", port, "--ca", told["ca"])
-        said = terminal("-C", lamp, "cloud", "check", "lamp-0001", *place, *witness, "--json")
+        yield ("--host", host, "--tcp-port", port, "--ca", told["ca"], *witness)
         serving.send_signal(signal.SIGTERM)
     assert serving.returncode == 0
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("witnessed", [True, False])
+def test_a_broker_that_does_not_refuse_units(lamp: Path, terminal: Terminal, witnessed: bool) -> None:
+    """With enforce = true it is the broker's error, and no unit's fault: mosquitto does not compare client ids. All
+    units are checked, since policies may differ."""
+    path = lamp / "product.toml"
+    path.write_text(path.read_text().replace("enforce = false", "enforce = true"))
+    with served(lamp) as place:
+        said = terminal("-C", lamp, "cloud", "check", "lamp-0001", *(place if witnessed else place[:-4]))
+    said.refused(4, "this broker does not refuse a unit: foreign client id", "enforce = false")
+    assert said.out.count("ERROR (broker-open: this broker does not refuse a unit: foreign client id)") == 3
+    assert "3 errors" in said.err
+    assert "cloud-open" not in said.out + said.err
+    with open_workspace(lamp).ledger as ledger:
+        events = [one.event for serial in SERIALS for one in ledger.history(serial)]
+    assert {(one.outcome, one.cause) for one in events if one.kind is EventKind.CHECK} == {
+        (Outcome.ERROR, "broker-open")
+    }
+
+
+@pytest.mark.peers
+def test_serve_and_check(lamp: Path, terminal: Terminal) -> None:
+    """A newcomer's way: serve a broker, check the batch on it with its witness, stop it; keys are 0600."""
+    with served(lamp) as place:
+        said = terminal("-C", lamp, "cloud", "check", "lamp-0001", *place, "--json")
     found = [json.loads(line) for line in said.out.splitlines()]
     endings = {one["trial"]: one["ending"] for one in found[1]["attempts"]}
     assert (said.code, endings["publish"], endings["foreign publish"]) == (0, "passed", "not delivered")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.ledger.events import Event, EventKind, Outcome
-from rmfab.ledger.registrations import JobStage, RegistrationJob, ranges_of
+from rmfab.ledger.registrations import CloudHistory, JobStage, RegistrationJob, ranges_of
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, fresh, now
 
@@ -77,11 +77,53 @@ def test_jobs(ledger: Ledger) -> None:
     assert [found.ended for found in ledger.jobs_in(CLOUD)] == [True]
 
 
+def checked(at: int, outcome: Outcome, host: str = "mqtt.example.org", certificate: str = "ab") -> Event:
+    """A check of the first unit at the broker *host*."""
+    details = {"broker": f"{host}:443", "certificate": certificate}
+    return Event(now(at), EventKind.CHECK, serial=NAMES[0], outcome=outcome, details=details)
+
+
+def history(ledger: Ledger, cloud: str = CLOUD) -> CloudHistory | None:
+    """The history of the first unit."""
+    return ledger.cloud_histories(cloud, "mqtt.example.org", NAMES).get(NAMES[0])
+
+
 def test_the_last_connection(ledger: Ledger) -> None:
-    """The last check in the name of a unit tells when the station last connected."""
+    """The last check in the name of a unit tells when the station last connected; other units have no history."""
+    assert ledger.cloud_histories(CLOUD, "mqtt.example.org", NAMES) == {}
     for at in (1, 2):
-        ledger.checked(STATION, [Event(now(at), EventKind.CHECK, serial=NAMES[0], outcome=Outcome.PASS)])
-    assert ledger.last_connections(NAMES) == {NAMES[0]: now(2)}
+        ledger.checked(STATION, [checked(at, Outcome.PASS)])
+    assert ledger.cloud_histories(CLOUD, "mqtt.example.org", NAMES) == {
+        NAMES[0]: CloudHistory(station=now(2), proven="ab")
+    }
+
+
+def test_what_proves_a_certificate(ledger: Ledger) -> None:
+    """The cloud's own broker proves a certificate until it refuses it; a different broker, or none, proves nothing."""
+    for outcome, host, proven in (
+        (Outcome.PASS, "localhost", None),
+        (Outcome.PASS, "mqtt.example.org", "ab"),
+        (Outcome.ERROR, "mqtt.example.org", "ab"),
+        (Outcome.FAIL, "localhost", "ab"),
+        (Outcome.FAIL, "mqtt.example.org", None),
+    ):
+        ledger.checked(STATION, [checked(0, outcome, host)])
+        found = history(ledger)
+        assert found is not None
+        assert (outcome, host, found.proven) == (outcome, host, proven)
+
+
+def test_ours_and_taken(ledger: Ledger) -> None:
+    """The last job in this cloud counts, not what a lookup says."""
+    taken = Event(
+        now(), EventKind.REGISTER, serial=NAMES[0], outcome=Outcome.FAIL, cause="node-taken", details={"cloud": CLOUD}
+    )
+    ledger.checked(
+        STATION, [taken, unit(NAMES[0], Outcome.PASS, EventKind.LOOKUP), unit(NAMES[0], Outcome.PASS, cloud=OTHER)]
+    )
+    assert (history(ledger), history(ledger, OTHER)) == (CloudHistory(taken=True), CloudHistory(ours=True))
+    ledger.checked(STATION, [unit(NAMES[0], Outcome.PASS)])
+    assert history(ledger) == CloudHistory(ours=True)
 
 
 def test_only_what_happens_in_the_cloud(ledger: Ledger) -> None:

@@ -78,7 +78,7 @@ def test_flashes_that_prove_nothing(
 
 def test_a_unit_that_does_not_ask() -> None:
     """A unit that has not asked for updates since its start is told nothing; an old question does not count."""
-    watch = NodeWatch("node-1", lambda _topic, _payload: None)
+    watch = NodeWatch("node-1", lambda _topic, _payload: None, lambda: None)
     watch.take("node/node-1/otafetch", b"{}")
     visit: Any = SimpleNamespace(keep_going=lambda: None, board=SimpleNamespace(hear=lambda: None), measured={})
     _await_fetch(visit, watch, time.monotonic(), float("-inf"))

@@ -9,9 +9,17 @@ import pytest
 
 from rmfab.errors import InputError, StationError, UnitsFailed
 from rmfab.ledger.events import Event, EventKind, Outcome, timestamp
-from rmfab.operations.look_up_units import LookUpRequest, LookUpSummary, UnitLookedUp, look_up_units
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.operations.look_up_units import (
+    LookUpRequest,
+    LookUpSummary,
+    RegistrationProof,
+    UnitLookedUp,
+    look_up_units,
+)
 from rmfab.operations.open_registrar import CloudAccess
 from rmfab.operations.register_units import RegisterRequest, register_units
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.virtual.cloud.neo import VirtualNeo
 from rmfab.virtual.cloud.rainmaker import VirtualRainmaker
 from rmfab.virtual.cloud.store import CloudNode
@@ -171,39 +179,62 @@ class TestSignIn:
 class TestRefused:
     """What the clouds refuse."""
 
-    def test_a_node_that_it_has(self, lamp: Workspace, serve: Open, clock: Clock) -> None:
-        """Units that the cloud has with the same certificate are registered; the job counts them as duplicates."""
-        with serve() as place:
+    def test_a_job_of_before(self, lamp: Workspace, serve: Open) -> None:
+        """Units that a job of before registered, which was given up, are registered: Neo reports them as duplicates."""
+        with serve(looks=None) as place:
+            with pytest.raises(StationError):
+                register(lamp, place)
+            (task,) = place.cloud.store.tasks.values()
+            task.looks = place.cloud.looks = 1
             if isinstance(place.cloud, VirtualNeo):
+                place.cloud._look(task)
                 place.cloud.duplicates = True
-            for node_id, ids in certificates(lamp).items():
-                place.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now(), list(ids))
-            assert register(lamp, place)[0].registered == UNITS
+            else:
+                place.cloud._status(task.id)
+            assert in_cloud(place) == certificates(lamp)
+            assert register(lamp, place, again=True)[0].registered == UNITS
             assert in_cloud(place) == certificates(lamp)
 
-    def test_a_node_with_a_different_certificate(self, lamp: Workspace, neo: Site, clock: Clock) -> None:
-        """RainMaker Neo reports it, and the unit is named; the others are registered."""
-        node_id = first_node(lamp)
-        neo.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now(), [OTHER])
-        with pytest.raises(UnitsFailed, match="1 of 3 units could not be registered; see `rmfab trace LMP-000001`"):
-            register(lamp, neo)
-        (event,) = unit_events(lamp, "LMP-000001")
-        assert (event.outcome, event.cause) == (Outcome.FAIL, "node-taken")
-        assert "with a different certificate" in str(event.reason)
-        assert [event.outcome for event in unit_events(lamp, "LMP-000002")] == [Outcome.PASS]
-        assert lamp.ledger.named("LMP-000001").standing.cause is None
-
-    def test_a_node_of_before(self, lamp: Workspace, place: Site, clock: Clock) -> None:
-        """ESP RainMaker tells no certificate: a node that it had before the upload is named, and not registered."""
+    def test_a_node_with_a_different_certificate(self, lamp: Workspace, place: Site, clock: Clock) -> None:
+        """A node that the cloud had before the upload is named, and gets no second certificate; the others are
+        registered. Neo would add it, and report nothing: rmfab asks before it uploads."""
         node_id = first_node(lamp)
         place.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now() - timedelta(days=3), [OTHER])
-        with pytest.raises(UnitsFailed):
-            register(lamp, place)
-        (event,) = unit_events(lamp, "LMP-000001")
-        assert (event.outcome, event.cause) == (Outcome.FAIL, "node-taken")
-        if isinstance(place.cloud, VirtualRainmaker):
-            assert "does not tell with which certificate" in str(event.reason)
+        for _ in range(2):
+            with pytest.raises(UnitsFailed, match="could not be registered; see `rmfab trace LMP-000001`"):
+                register(lamp, place)
+        assert in_cloud(place) == certificates(lamp) | {node_id: [OTHER]}
+        events = unit_events(lamp, "LMP-000001")
+        assert [(one.outcome, one.cause) for one in events] == [(Outcome.FAIL, "node-taken")] * 2
+        assert "does not tell with which certificate" in str(events[0].reason)
         assert [event.outcome for event in unit_events(lamp, "LMP-000002")] == [Outcome.PASS]
+        assert lamp.ledger.named("LMP-000001").standing.cause is None
+        del place.cloud.store.nodes[node_id]
+        assert register(lamp, place)[0].registered == 1
+        assert in_cloud(place) == certificates(lamp)
+
+    def test_all_are_taken(self, lamp: Workspace, neo: Site, clock: Clock) -> None:
+        """If Neo has all of them, nothing is uploaded, and each is named."""
+        for node_id in certificates(lamp):
+            neo.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now(), [OTHER])
+        with pytest.raises(UnitsFailed, match="3 of 3 units could not be registered"):
+            register(lamp, neo)
+        assert (neo.cloud.store.tasks, neo.cloud.storage.objects) == ({}, {})
+
+    def test_a_mismatch(self, lamp: Workspace, neo: Site, clock: Clock) -> None:
+        """A Neo that compares certificates says so: a node that another job registered meanwhile is named."""
+        assert isinstance(neo.cloud, VirtualNeo)
+        neo.cloud.mismatches, neo.cloud.looks = True, None
+        with pytest.raises(StationError):
+            register(lamp, neo)
+        (task,) = neo.cloud.store.tasks.values()
+        node_id, task.looks = first_node(lamp), 1
+        neo.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now(), [OTHER])
+        with pytest.raises(UnitsFailed):
+            register(lamp, neo)
+        (event,) = unit_events(lamp, "LMP-000001")
+        assert (event.cause, "with a different certificate" in str(event.reason)) == ("node-taken", True)
+        assert in_cloud(neo)[node_id] == [OTHER]
 
     def test_rows_that_fail(self, lamp: Workspace, place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """A failed row comes back as its unit, with the cloud's reason; the next run registers it alone."""
@@ -317,8 +348,10 @@ class TestJobs:
 class TestLookedUp:
     """`register --check`."""
 
-    def looked_up(self, lamp: Workspace, place: Site) -> tuple[LookUpSummary, dict[str, UnitLookedUp]]:
-        events = list(look_up_units(lamp, LookUpRequest((BATCH,), place.access())))
+    def looked_up(
+        self, lamp: Workspace, place: Site, terminal: Terminal = UNATTENDED
+    ) -> tuple[LookUpSummary, dict[str, UnitLookedUp]]:
+        events = list(look_up_units(lamp, LookUpRequest((BATCH,), place.access()), terminal))
         (summary,) = [one for one in events if isinstance(one, LookUpSummary)]
         return summary, {one.serial: one for one in events if isinstance(one, UnitLookedUp)}
 
@@ -350,12 +383,67 @@ class TestLookedUp:
         assert register(lamp, place)[0].registered == 1
 
     def test_units_that_were_registered_elsewhere(self, lamp: Workspace, place: Site, clock: Clock) -> None:
-        """Units that a different tool registered are known from then on, and are not uploaded."""
+        """Units that a different tool registered are known from then on, and are not uploaded; their certificates are
+        not proven, and a warning says what proves them."""
         for node_id, ids in certificates(lamp).items():
             place.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now(), list(ids))
-        assert self.looked_up(lamp, place)[0].registered == UNITS
+        notebook = Notebook()
+        summary, found = self.looked_up(lamp, place, notebook)
+        assert (summary.registered, summary.unproven) == (UNITS, UNITS)
+        assert {one.proof for one in found.values()} == {None}
+        assert "a different tool registered 3 units" in str(notebook.warnings)
         assert register(lamp, place)[0].before == UNITS
         assert place.cloud.store.tasks == {}
+
+    def test_what_proves_them(self, lamp: Workspace, place: Site, clock: Clock) -> None:
+        """A check at the cloud's own broker proves a certificate, a job of this ledger too."""
+        one, *others = lamp.ledger.identities(BATCH)
+        for unit in others:
+            lamp.ledger.void(unit.name, reason="lost", station="bench", ts=timestamp(clock.now()))
+        place.cloud.store.nodes[str(one.node_id)] = CloudNode(str(one.node_id), clock.now(), [OTHER])
+        for broker, proof in (("localhost:8883", None), ("mqtt.example.org:443", RegistrationProof.CHECK)):
+            self.let_in(lamp, one, broker, clock)
+            assert self.looked_up(lamp, place)[1][one.serial].proof is proof
+        assert self.looked_up(lamp, place)[0].unproven == 0
+        del place.cloud.store.nodes[str(one.node_id)]
+        with pytest.raises(UnitsFailed):
+            self.looked_up(lamp, place)
+        register(lamp, place)
+        assert self.looked_up(lamp, place)[1][one.serial].proof is RegistrationProof.JOB
+
+    def test_a_node_id_that_is_taken(self, lamp: Workspace, place: Site, clock: Clock) -> None:
+        """A unit that could not be registered, since the cloud had its node id before, stays so until a check proves
+        that the cloud has its certificate."""
+        one = next(iter(lamp.ledger.identities(BATCH)))
+        place.cloud.store.nodes[str(one.node_id)] = CloudNode(
+            str(one.node_id), clock.now() - timedelta(days=3), [OTHER]
+        )
+        with pytest.raises(UnitsFailed):
+            register(lamp, place)
+        told = "has the node ids of 1 from others of 3 units, such as LMP-000001; see `rmfab trace LMP-000001`"
+        with pytest.raises(UnitsFailed, match=told):
+            self.looked_up(lamp, place)
+        (event,) = unit_events(lamp, one.serial, EventKind.LOOKUP)
+        assert (event.outcome, event.cause) == (Outcome.FAIL, "node-taken")
+        with pytest.raises(UnitsFailed):
+            register(lamp, place)
+        self.let_in(lamp, one, "mqtt.example.org:443", clock)
+        assert self.looked_up(lamp, place)[0].registered == UNITS
+        assert register(lamp, place)[0].before == UNITS
+
+    def test_a_node_that_is_older_than_its_certificate(self, lamp: Workspace, rainmaker: Site, clock: Clock) -> None:
+        """ESP RainMaker tells since when it has a node: one from before its certificate is not the unit."""
+        for days, node_id in enumerate(certificates(lamp)):
+            registered = clock.now() - timedelta(days=3 * days)
+            rainmaker.cloud.store.nodes[node_id] = CloudNode(node_id, registered, [OTHER])
+        with pytest.raises(UnitsFailed, match="has the node ids of 2 from others of 3 units, such as LMP-000002"):
+            self.looked_up(lamp, rainmaker)
+
+    def let_in(self, lamp: Workspace, one: LedgerIdentity, broker: str, clock: Clock) -> None:
+        """Record that *broker* let the unit in."""
+        details = {"broker": broker, "certificate": one.record.certificate_id}
+        event = Event(timestamp(clock.now()), EventKind.CHECK, serial=one.name, outcome=Outcome.PASS, details=details)
+        lamp.ledger.checked("bench", [event])
 
 
 def test_no_deployment(lamp: Workspace) -> None:

@@ -58,6 +58,8 @@ class NeoPlaces:
 class NeoRegistrar:
     """The deployment at *places*, reached with *client* at *pace*, for the account that *cognito* signs in."""
 
+    doubles = True  # node.go, registerInIotCore: it registers and attaches the certificate, and takes the thing as done
+
     def __init__(self, places: NeoPlaces, client: HttpsClient, cognito: Cognito, pace: Pace) -> None:
         self._places = places
         self._exchange = Exchange(client, places.api)

@@ -43,6 +43,8 @@ _FAILED = ("failure", "failed")
 class RainmakerRegistrar:
     """The deployment of *account* at the URL *api*, reached with *client* at *pace*."""
 
+    doubles = False
+
     def __init__(self, api: str, client: HttpsClient, account: Account, pace: Pace) -> None:
         self._api = api
         self._exchange = Exchange(client, api)

@@ -93,7 +93,13 @@ class SeenNode:
 
 
 class Registrar(Protocol):
-    """A deployment of a cloud. Every method may raise StationError: the API is away, fails or refuses."""
+    """A deployment of a cloud. Every method may raise StationError: the API is away, fails or refuses.
+
+    *doubles*: a job gives a node that the cloud has already a second certificate, and reports nothing.
+    """
+
+    @property
+    def doubles(self) -> bool: ...
 
     def sign_in(self) -> None:
         """Make sure that requests are authorised. Raise InputError (cause `sign-in`) for a wrong user or password."""

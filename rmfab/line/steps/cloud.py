@@ -192,7 +192,7 @@ class _Conversation:
             self._visit.keep_going()
             judge_meanwhile(self._visit)
             left = self._ending - time.monotonic()
-            message = self._watch.next(max(0.0, min(left, _LOOK_SECONDS)))
+            message = self._watch.next(min(left, _LOOK_SECONDS)) if left > 0 else self._watch.last()
             if message is None and left <= 0:
                 return None
             if message is not None and message.suffix == _MAPPING:

@@ -229,16 +229,24 @@ class TestNeo:
         assert (list(cloud.store.nodes), task.registered, task.failed) == (["b"], 2, [])
 
     def test_a_second_certificate(self) -> None:
-        """A node with a different certificate gets a second one, and is reported with the first."""
+        """A node with a different certificate gets a second one, and the job does not tell: both are valid."""
         one, two = certificate("a"), certificate("a")
         cloud, task = self.started(sheet(("a", one), ("a", two)))
         cloud._look(task)
-        assert len(cloud.store.nodes["a"].certificates) == 2
-        (failed,) = task.failed
-        assert (failed.code, read_certificate(one).id in failed.reason) == ("DUPLICATE_NODEID", True)
+        assert cloud.store.nodes["a"].certificates == [read_certificate(pem).id for pem in (one, two)]
+        assert (task.registered, task.failed) == (2, [])
 
-    def started(self, data: bytes) -> tuple[VirtualNeo, CloudTask]:
-        cloud = VirtualNeo(lambda: NOW, looks=1)
+    def test_a_mismatch(self) -> None:
+        """A deployment that compares certificates, as its specification proposes, reports it and adds nothing."""
+        one, two = certificate("a"), certificate("a")
+        cloud, task = self.started(sheet(("a", one), ("a", two)), mismatches=True)
+        cloud._look(task)
+        assert cloud.store.nodes["a"].certificates == [read_certificate(one).id]
+        (failed,) = task.failed
+        assert (failed.node_id, "cert mismatch" in failed.reason) == ("a", True)
+
+    def started(self, data: bytes, *, mismatches: bool = False) -> tuple[VirtualNeo, CloudTask]:
+        cloud = VirtualNeo(lambda: NOW, looks=1, mismatches=mismatches)
         cloud.storage.objects["k"] = data
         body = json.dumps({"cert_file_s3_path": "s3://rmng-files/system/node_certs/k"}).encode()
         assert cloud._start(ApiRequest("POST", "/", {"content-type": "application/json"}, body)).status == 202
