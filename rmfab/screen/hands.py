@@ -35,5 +35,12 @@ class Hands(Protocol):
     def enter(self, operator: str) -> str | None:
         """Let *operator* work here from now on; return why not, in English, or None."""
 
+    def learn(self, serial: str) -> None:
+        """Look up what the label of the unit *serial* calls it. Raise RmfabError if the ledger does not answer."""
+
+    @property
+    def printer(self) -> str:
+        """The state of the printer in a word, empty if the line prints no labels."""
+
     def console(self, log: str | None) -> tuple[str, ...]:
         """Return the last lines of the console log *log*, which has no secrets."""

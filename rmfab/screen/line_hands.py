@@ -1,0 +1,102 @@
+"""The hands of the operator on a line that runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rmfab.errors import InputError, printable
+from rmfab.identity.qr import parse_payload
+from rmfab.language.speech import marked
+from rmfab.operations.run_line import LineRun
+from rmfab.workspace.workspace import Workspace
+
+_COLOUR = re.compile(r"\\x1b\[[0-9;]*m|\\r$")
+"""The colours and carriage returns of ESP-IDF's log, as the log file has them."""
+_TAIL_BYTES, _TAIL_LINES = 64 << 10, 400
+
+
+class LineHands:
+    """The hands of the operator on a line that runs."""
+
+    def __init__(self, run: LineRun, workspace: Workspace) -> None:
+        self._run = run
+        self._badge = workspace.badge
+        self._names: dict[str, str] = {}
+
+    def acknowledge(self, slot: str) -> None:
+        """See `Hands`."""
+        self._run.floor.starts.acknowledge(slot)
+
+    def start(self, slot: str) -> None:
+        """See `Hands`."""
+        self._run.floor.starts.start(slot)
+
+    def abort(self, slot: str) -> bool:
+        """See `Hands`."""
+        return self._run.floor.starts.abort(slot)
+
+    def unlock(self, slot: str) -> bool:
+        """See `Hands`."""
+        book = self._run.floor.job.slots
+        named = next(one for one in self._run.slots if one.name == slot)
+        return book is not None and book.unlock(named, "unlocked at the operator's screen")
+
+    def reprint(self, slot: str) -> str | None:  # noqa: ARG002 - a reason is asked for where labels are printed again
+        """See `Hands`."""
+        return marked("print it again with `rmfab label SERIAL --print --reason`")
+
+    @property
+    def printer(self) -> str:
+        """See `Hands`."""
+        labels = self._run.floor.job.labels
+        if labels is None or labels.queue is None:
+            return ""
+        return marked("ok") if labels.queue.ready else marked("not ready")
+
+    def finish(self) -> None:
+        """See `Hands`."""
+        self._run.floor.finish()
+
+    def stop(self) -> None:
+        """See `Hands`."""
+        self._run.stop()
+
+    def unit_of(self, payload: str) -> str | None:
+        """See `Hands`."""
+        try:
+            return self._names.get(parse_payload(payload).name)
+        except InputError:
+            return None
+
+    def learn(self, serial: str) -> None:
+        """See `Hands`."""
+        identity = self._run.floor.job.ledger.identity_by_serial(serial)
+        if identity is not None:
+            self._names[identity.record.service_name] = serial
+
+    def enter(self, operator: str) -> str | None:
+        """See `Hands`."""
+        try:
+            self._badge.pass_to(operator)
+        except InputError as error:
+            return error.what
+        return None
+
+    def console(self, log: str | None) -> tuple[str, ...]:
+        """See `Hands`."""
+        return console_tail(log)
+
+
+def console_tail(log: str | None) -> tuple[str, ...]:
+    """Return the last lines of the file *log*; none if there is none."""
+    if log is None:
+        return ()
+    try:
+        with Path(log).open("rb") as file:
+            file.seek(max(0, Path(log).stat().st_size - _TAIL_BYTES))
+            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ()
+    lines = (printable(_COLOUR.sub("", line)).rstrip() for line in text.splitlines()[-_TAIL_LINES:])
+    return tuple(line for line in lines if line)
