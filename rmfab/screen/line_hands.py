@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 from rmfab.errors import InputError, printable
 from rmfab.identity.qr import parse_payload
 from rmfab.language.speech import marked
+from rmfab.line.ending import Aborted
+from rmfab.operations.reprint_label import LabelReprinter
 from rmfab.operations.run_line import LineRun
+from rmfab.operations.terminal import Terminal
 from rmfab.workspace.workspace import Workspace
 
 _COLOUR = re.compile(r"\\x1b\[[0-9;]*m|\\r$")
@@ -19,9 +23,11 @@ _TAIL_BYTES, _TAIL_LINES = 64 << 10, 400
 class LineHands:
     """The hands of the operator on a line that runs."""
 
-    def __init__(self, run: LineRun, workspace: Workspace) -> None:
+    def __init__(self, run: LineRun, workspace: Workspace, terminal: Terminal) -> None:
         self._run = run
         self._badge = workspace.badge
+        self._reprinter = LabelReprinter(workspace, run.floor.job, terminal, self._keep_going)
+        self._reprints: dict[str, threading.Thread] = {}
         self._names: dict[str, str] = {}
 
     def acknowledge(self, slot: str) -> None:
@@ -42,9 +48,28 @@ class LineHands:
         named = next(one for one in self._run.slots if one.name == slot)
         return book is not None and book.unlock(named, "unlocked at the operator's screen")
 
-    def reprint(self, slot: str) -> str | None:  # noqa: ARG002 - a reason is asked for where labels are printed again
-        """See `Hands`."""
-        return marked("print it again with `rmfab label SERIAL --print --reason`")
+    def reprint(self, slot: str, serial: str) -> str | None:
+        """See `Hands`. A label that is being printed is not printed once more."""
+        if not self._reprinter.has_printer:
+            return marked("no [printer] in station.toml: use `rmfab label {serial} -o FILE`")
+        if serial in self._reprints and self._reprints[serial].is_alive():
+            return marked("{serial}: its label is being printed already")
+        name = f"reprint {serial}"
+        self._reprints[serial] = threading.Thread(
+            target=self._reprinter.reprint, args=(serial, slot), name=name, daemon=True
+        )
+        self._reprints[serial].start()
+        return None
+
+    def _keep_going(self) -> None:
+        """Raise Aborted once the line is stopped."""
+        if self._run.floor.stopped:
+            raise Aborted
+
+    def close(self) -> None:
+        """Wait for the labels that are being printed; those that wait for the printer are given up."""
+        for reprint in self._reprints.values():
+            reprint.join()
 
     @property
     def printer(self) -> str:

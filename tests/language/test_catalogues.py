@@ -217,7 +217,9 @@ def test_a_fuzzy_or_empty_entry_is_not_used() -> None:
 def test_messages_of_the_line_are_in_its_code(text: str) -> None:
     """The line still says each of the messages that are translated: its fixed parts are in the code."""
     code = "".join(
-        path.read_text(encoding="utf-8") for room in ("line", "ledger") for path in (ROOT / room).rglob("*.py")
+        path.read_text(encoding="utf-8")
+        for room in ("line", "ledger", "operations")
+        for path in (ROOT / room).rglob("*.py")
     )
     code = re.sub(r'"\s*\n\s*f?"', "", code)
     parts = [part.strip(" ;:()") for part in re.split(r"\{\w+\}", text)]

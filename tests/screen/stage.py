@@ -61,7 +61,7 @@ def step(slot: str, which: Step, seconds: float = 1.0, serial: str = "LMP-000001
 
 
 def ended(
-    slot: str, outcome: Outcome = Outcome.PASS, cause: str | None = None, serial: str = "LMP-000001"
+    slot: str, outcome: Outcome = Outcome.PASS, cause: str | None = None, serial: str | None = "LMP-000001"
 ) -> UnitEnded:
     """Return the verdict of a unit."""
     reason = None if cause is None else f"it said {cause}"
@@ -112,9 +112,12 @@ class NotingHands:
         self.orders.append(("abort", slot))
         return self.at_work
 
-    def reprint(self, slot: str) -> str | None:
-        self.orders.append(("reprint", slot))
+    def reprint(self, slot: str, serial: str) -> str | None:
+        self.orders.append(("reprint", slot, serial))
         return None
+
+    def close(self) -> None:
+        self.orders.append(("close",))
 
     def finish(self) -> None:
         self.orders.append(("finish",))

@@ -40,12 +40,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Shift:
     """The screen over *boards* at the slots A1, A2 and so on, while its story is played."""
 
-    def __init__(self, factory: Factory, boards: list[BoardHandle], **options: object) -> None:
+    def __init__(self, factory: Factory, boards: list[BoardHandle], station: str = "", **options: object) -> None:
         slots = "".join(
             f'[[slot]]\nname = "A{number}"\nport = "{board.url}"\nunit = "{board.provisioning_url}"\n'
             for number, board in enumerate(boards, 1)
         )
-        (factory.root / "station.toml").write_text(f'[station]\nname = "bench-1"\n{slots}', encoding="utf-8")
+        (factory.root / "station.toml").write_text(f'[station]\nname = "bench-1"\n{station}\n{slots}', encoding="utf-8")
         self.boards = {f"A{number}": board for number, board in enumerate(boards, 1)}
         self.terminal = ScreenTerminal(UNATTENDED)
         request = LineRequest(release=factory.root / "build", loop=True)
@@ -75,6 +75,7 @@ class Shift:
                 await pilot.press("f10")
                 await until(pilot, lambda: self.app.ended)
             self.terminal.ended()
+            self.app.desk.hands.close()
 
         asyncio.run(asyncio.wait_for(run(), 4 * PATIENCE))
         finish_app(self.app)
