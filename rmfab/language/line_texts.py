@@ -30,6 +30,7 @@ LINE_TEXTS = (
     "restart the board now: this slot has no restart lines",
     "waiting",
     "waiting: {what}",
+    "close the fixture",
     "a board may be in the slot but does not answer ({cause})",
     "there is no such port yet; if it does not come with a board, see `rmfab ports`",
     "{why}; units wait until it is back, and nothing is lost: do not take them out",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rmfab.ledger.events import EventKind, Outcome
-from rmfab.ledger.histories import PastEvent
 from rmfab.ledger.states import State
 from rmfab.report.yields import PASSED
+
+if TYPE_CHECKING:
+    from rmfab.ledger.histories import PastEvent
 
 _FIRST_STEP = "detect"
 
