@@ -98,11 +98,18 @@ def nearest_workspace() -> Workspace | None:
     return None if found is None else _mended(found)
 
 
+def operator() -> str | None:
+    """Return who works here: --operator, else RMFAB_OPERATOR, else the login name. Raise InputError."""
+    from rmfab.workspace.workspace import host_badge
+
+    return _globals().operator or host_badge().name
+
+
 def _mended(opened: Workspace) -> Workspace:
     from rmfab.workspace.modes import mend_modes
 
-    if (operator := _globals().operator) is not None:
-        opened.badge.pass_to(operator)
+    if (named := _globals().operator) is not None:
+        opened.badge.pass_to(named)
 
     for what, hint in mend_modes(opened.root, opened.ledger_path):
         TERMINAL.warn(what, hint)

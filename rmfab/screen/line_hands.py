@@ -46,7 +46,7 @@ class LineHands:
         """See `Hands`."""
         book = self._run.floor.job.slots
         named = next(one for one in self._run.slots if one.name == slot)
-        return book is not None and book.unlock(named, "unlocked at the operator's screen")
+        return book is not None and book.unlock(named, "unlocked at the operator's screen", self._badge.name)
 
     def reprint(self, slot: str, serial: str) -> str | None:
         """See `Hands`. A label that is being printed is not printed once more."""
