@@ -21,6 +21,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 WIDTH, HEIGHT, SLOTS = 200, 60, 32
@@ -93,8 +95,10 @@ def show_nothing(seconds: float) -> float:
 
 def show_screen(seconds: float, *, at_work: bool) -> float:
     """Show the screen; return its CPU seconds after its start."""
+    from rmfab.line.shifts import PER_DAY
     from rmfab.operations.run_line import RUN_STEPS
     from rmfab.operations.terminal import UNATTENDED
+    from rmfab.report.period import recently
     from rmfab.screen.app import LineApp
     from rmfab.screen.desk import Desk
     from rmfab.screen.screen_terminal import ScreenTerminal
@@ -102,7 +106,8 @@ def show_screen(seconds: float, *, at_work: bool) -> float:
 
     slots = [f"{'ABCD'[number // 8]}{number % 8 + 1}" for number in range(SLOTS)]
     wall = Wall(Heading("lamp", "bench", RUN_STEPS, "lamp-0001", "1.4.0"), slots, time.monotonic())
-    desk = Desk(wall, None, ScreenTerminal(UNATTENDED))  # type: ignore[arg-type]  # nobody presses a key
+    terminal, now = ScreenTerminal(UNATTENDED), partial(datetime.now, UTC)
+    desk = Desk(wall, None, terminal, lambda: recently(now(), PER_DAY))  # type: ignore[arg-type]  # nobody presses a key
     spent: list[float] = []
 
     def start(app: LineApp) -> None:

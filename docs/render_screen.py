@@ -12,9 +12,9 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from rmfab.commands.folding import cells
 from rmfab.errors import RmfabError
 from rmfab.language.speech import Language
+from rmfab.language.widths import cells
 from rmfab.operations.run_line import LineRequest, run_line
 from rmfab.operations.terminal import UNATTENDED
 from rmfab.product.vocabulary import Chip

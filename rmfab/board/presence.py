@@ -1,4 +1,7 @@
-"""Ways to see whether a board is in its slot without disturbing it: USB, a modem line, a fixture's command, a probe."""
+"""Ways to see whether a board is in its slot without disturbing it: USB, a modem line, a fixture's command, a probe.
+
+A fixture's command may also say when a board starts: as soon as the fixture is closed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rmfab.errors import InputError, StationError
 
 LINES = ("cts", "dsr", "dcd", "ri")
 _COMMAND_SECONDS = 10.0
-_THERE, _GONE = 0, 1
+_YES, _NO = 0, 1
 
 
 @dataclass(frozen=True)
@@ -56,19 +59,39 @@ class ByCommand:
 
     def sees(self, keep_going: Callable[[], None]) -> bool:
         """Return whether a board is in place. Raise StationError if the program does not tell."""
-        try:
-            done = run_program(self.argv, _COMMAND_SECONDS, keep_going)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise StationError(f"the presence command failed: {error}", where=self.argv[0], cause="fixture") from error
-        if done.code not in (_THERE, _GONE):
-            reason = f": {done.last_line}" if done.last_line else ""
-            raise StationError(
-                f"the presence command exited with {done.code}{reason}",
-                where=self.argv[0],
-                hint="it must exit with 0 if a board is in place, with 1 if none is",
-                cause="fixture",
-            )
-        return done.code == _THERE
+        return _yes("presence", self.argv, "a board is in place, with 1 if none is", keep_going)
+
+
+@dataclass(frozen=True)
+class ClosedByCommand:
+    """A program of the fixture: it exits with 0 if the fixture is closed and its board may start, with 1 if not."""
+
+    argv: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.argv:
+            raise InputError("a command for the start of a board needs a program")
+
+    def closed(self, keep_going: Callable[[], None]) -> bool:
+        """Return whether the fixture is closed. Raise StationError if the program does not tell."""
+        return _yes("start", self.argv, "the fixture is closed, with 1 if it is open", keep_going)
+
+
+def _yes(name: str, argv: tuple[str, ...], means: str, keep_going: Callable[[], None]) -> bool:
+    """Return what the fixture's command *name* answers: 0 *means* yes. Raise StationError for any other code than 1."""
+    try:
+        done = run_program(argv, _COMMAND_SECONDS, keep_going)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise StationError(f"the {name} command failed: {error}", where=argv[0], cause="fixture") from error
+    if done.code not in (_YES, _NO):
+        reason = f": {done.last_line}" if done.last_line else ""
+        raise StationError(
+            f"the {name} command exited with {done.code}{reason}",
+            where=argv[0],
+            hint=f"it must exit with 0 if {means}",
+            cause="fixture",
+        )
+    return done.code == _YES
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from rmfab.language.widths import cells
+
 Style = TypeVar("Style")
 
 HANG = 4
@@ -96,26 +98,3 @@ def _end_of_field(words: Sequence[tuple[int, int]], number: int) -> int:
     while number + 1 < len(words) and words[number + 1][0] - words[number][1] < _FIELD_GAP:
         number += 1
     return words[number][1]
-
-
-def cells(text: str) -> int:
-    """Return the columns of a terminal that *text* takes; a wide letter takes two."""
-    if text.isascii():  # most texts: rich takes longer to import than they take to print
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
-def cut(text: str, width: int) -> str:
-    """Return *text* on at most *width* columns; `..` at its end says that there is more."""
-    if cells(text) <= width:
-        return text
-    while text and cells(text) > width - 2:
-        text = text[:-1]
-    return f"{text}.."
-
-
-def padded(text: str, width: int) -> str:
-    """Return *text* with blanks after it, on at least *width* columns."""
-    return text + " " * (width - cells(text))

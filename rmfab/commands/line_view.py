@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from rmfab.commands import terminal
-from rmfab.commands.folding import cells, fold, fold_pieces, padded, width_of
-from rmfab.commands.live_table import COLOURS, LiveTable, tail, verdict_word
+from rmfab.commands.folding import fold, fold_pieces, width_of
+from rmfab.commands.live_table import COLOURS, LiveTable, verdict_word
 from rmfab.commands.shift_end import ShiftEnd
 from rmfab.errors import BatchUsedUp, IntegrityError, one_line
 from rmfab.language.speech import Language, Speech, speech_in
+from rmfab.language.widths import cells, end_of, padded
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import (
     LineEvent,
@@ -68,7 +69,7 @@ def make_view(
         return JsonView()
     if sys.stderr.isatty() and not terminal.quiet() and not asks:
         return LiveView(slots, speech=speech, single=single)
-    return PlainView(slots, speech=speech, single=single)
+    return PlainView(speech=speech, single=single)
 
 
 class JsonView:
@@ -114,7 +115,7 @@ class UnitLines:
         word = verdict_word(ended.outcome, self._speech)
         pieces += [(padded(word, _VERDICT_CELLS), COLOURS[ended.outcome]), (f"{ended.seconds:6.1f}s", None)]
         if ended.serial or ended.mac:
-            pieces.append((f"  {tail(_quoted(ended.slot), _SLOT_CELLS)}", "bright_black"))
+            pieces.append((f"  {end_of(_quoted(ended.slot), _SLOT_CELLS)}", "bright_black"))
         if ended.lacks_label:
             words = ("label", ended.label or "missing")
             pieces.append((f"  {' '.join(map(self._speech.tr, words))}", COLOURS[Outcome.ERROR]))
@@ -178,10 +179,10 @@ def _quoted(text: str | None) -> str:
 class PlainView:
     """One line per unit on stdout, messages on stderr, and the totals at the end."""
 
-    def __init__(self, slots: tuple[str, ...] = (), *, speech: Speech = _ENGLISH, single: bool = False) -> None:
+    def __init__(self, *, speech: Speech = _ENGLISH, single: bool = False) -> None:
         self._speech = speech
         self._lines = UnitLines(speech, single=single)
-        self._end = None if single else ShiftEnd(slots, speech)
+        self._end = None if single else ShiftEnd(speech)
 
     def show(self, event: LineEvent) -> None:
         """Print a unit that has ended, or a message."""
@@ -236,7 +237,7 @@ class LiveView:
 
         self._speech = speech
         self._lines = UnitLines(speech, single=single)
-        self._end = ShiftEnd(slots, speech)
+        self._end = ShiftEnd(speech)
         self._single = single
         self._table = LiveTable(slots, speech=speech)
         self._console = console or Console(stderr=True, highlight=False, markup=False)

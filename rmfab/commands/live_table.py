@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from rmfab.errors import one_line
 from rmfab.language.durations import clock
 from rmfab.language.speech import Language, Speech, speech_in
+from rmfab.language.widths import cells, end_of
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, SlotService, SlotWaiting, StepProgress, StepStarted, UnitEnded
+from rmfab.report.unit_tally import percent
 from rmfab.report.yields import Ratio
-from rmfab.screen.tally import percent
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
 if TYPE_CHECKING:
@@ -100,16 +101,15 @@ class LiveTable:
 
         Its last line also has the yield *first_pass*, and the *seconds* that the run has taken, if they are given.
         """
-        from rich.cells import cell_len
         from rich.table import Table
 
         room = max(1, height - 2)  # one line for the totals, and one for the cursor
         rows = tuple(self._rows.values())
         shown = choose(rows, room, int(self._clock() / _TURN_SECONDS))
-        slots = [tail(one_line(row.slot), _SLOT_CELLS) for row in shown]
+        slots = [end_of(one_line(row.slot), _SLOT_CELLS) for row in shown]
         bar = 0 if all(row.part is None for row in shown) else _LONG_BAR if width >= _WIDE else _SHORT_BAR
         # The names share what the others leave: a long one must not take the slot's place.
-        names = max(1, width - max(map(cell_len, slots)) - _DOING_CELLS - bar - 3 * _GAP)
+        names = max(1, width - max(map(cells, slots)) - _DOING_CELLS - bar - 3 * _GAP)
         table = Table.grid(padding=(0, _GAP))
         table.add_column(style="bold", no_wrap=True)
         table.add_column(no_wrap=True)
@@ -194,12 +194,3 @@ def _head(text: str, cells: int) -> Text:
     shown = Text(text)
     shown.truncate(cells, overflow="ellipsis")
     return shown
-
-
-def tail(text: str, cells: int) -> str:
-    """Return the end of *text* in at most *cells* columns: the ends of the paths of two ports differ."""
-    from rich.cells import cell_len
-
-    while cell_len(text) > cells:
-        text = text[1:]
-    return text

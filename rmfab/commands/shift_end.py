@@ -10,15 +10,16 @@ from dataclasses import dataclass
 import click
 
 from rmfab.commands import terminal
-from rmfab.commands.folding import cells, cut, padded, width_of
+from rmfab.commands.folding import width_of
 from rmfab.commands.live_table import COLOURS, verdict_word
 from rmfab.errors import one_line
 from rmfab.language.durations import clock
 from rmfab.language.speech import Speech, marked
+from rmfab.language.widths import cells, padded, start_of
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, UnitEnded
+from rmfab.report.unit_tally import UnitTally, percent
 from rmfab.report.yields import Ratio
-from rmfab.screen.tally import RunTally, percent
 
 _TOLD = (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN)
 _GOOD = (Outcome.PASS, Outcome.MARGINAL, Outcome.SEEN)
@@ -37,21 +38,22 @@ class _Ended:
 
 
 class ShiftEnd:
-    """What is told at the end of a run on *slots*; it sees every event. *now* is a monotonic clock."""
+    """What is told at the end of a run; it sees every event. *now* is a monotonic clock."""
 
-    def __init__(self, slots: tuple[str, ...], speech: Speech, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, speech: Speech, now: Callable[[], float] = time.monotonic) -> None:
         self._speech = speech
         self._now = now
         self._began = now()
         self._last: dict[str, _Ended] = {}
-        self._tally = RunTally(slots)
+        self._tally = UnitTally()
 
     def note(self, event: LineEvent) -> None:
         """Take in one event."""
+        self._tally.note(event)
         if isinstance(event, UnitEnded):
             name = event.serial or event.mac or event.slot
+            self._last.pop(event.slot, None)  # a board that was not recognized there: its slot works again
             self._last[name] = _Ended(name, event)
-            self._tally.count(event, self._now())
 
     @property
     def first_pass(self) -> Ratio:
@@ -122,4 +124,4 @@ class ShiftEnd:
 def _row(texts: tuple[str, ...], widths: list[int], width: int) -> str:
     """Return one row of the table on at most *width* columns."""
     named = "  ".join(padded(one_line(text, 200), size) for text, size in zip(texts[:-1], widths, strict=True))
-    return cut(f"{named}  {one_line(texts[-1], 400)}", width - 1).rstrip()
+    return start_of(f"{named}  {one_line(texts[-1], 400)}", width - 1).rstrip()

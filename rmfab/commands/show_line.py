@@ -62,7 +62,7 @@ def show_on_screen(
     request = replace(request, loop=True)
     spoken = Language.ENGLISH if only_ascii else language()
     run = run_line(workspace, request, ours)
-    end = ShiftEnd(tuple(slot.name for slot in run.slots), speech_in(spoken))
+    end = ShiftEnd(speech_in(spoken))
     colours = "NO_COLOR" not in os.environ
     options = ScreenOptions(spoken, only_ascii, sound, by_hand, colours, see=end.note)
     try:

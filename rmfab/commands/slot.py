@@ -6,7 +6,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import slot_names
+from rmfab.commands.options import operator_option, slot_names
 
 
 @click.group("slot", cls=Branch)
@@ -35,15 +35,39 @@ def list_() -> None:
         return
     rows: list[tuple[object, ...]] = [
         (one.slot.name, "in service" if one.out is None else one.out.word, one.boards, one.passed,
-         None if one.out is None else one.out.reason)
+         None if one.out is None else one.out.operator, None if one.out is None else one.out.reason)
         for one in slots
     ]  # fmt: skip
-    terminal.table(("slot", "state", "boards", "passed", "reason"), rows)
+    terminal.table(("slot", "state", "boards", "passed", "by", "reason"), rows)
+
+
+@command.command()
+@click.argument("slot", metavar="[SLOT]", required=False, shell_complete=slot_names)
+def history(slot: str | None) -> None:
+    """Show who locked, unlocked, disabled and enabled slots, and why.
+
+    These are the last 200 changes on this host. Without SLOT, those of all slots
+    of station.toml. What has no name beside it was done by the line.
+
+    \b
+    rmfab slot history A3
+    """
+    from rmfab.operations.slot_states import slot_changes
+
+    changes = slot_changes(terminal.folder(), slot)
+    if terminal.json_wanted():
+        terminal.document([one.to_json() for one in changes])
+        return
+    rows: list[tuple[object, ...]] = [
+        (one.ts[:16].replace("T", " "), one.slot, one.what, one.operator, one.reason) for one in changes
+    ]
+    terminal.table(("time (UTC)", "slot", "change", "by", "reason"), rows)
 
 
 @command.command()
 @_slot
 @click.option("--reason", required=True, metavar="TEXT", help="What was done, such as: pin replaced.")
+@operator_option
 def unlock(slot: str, reason: str) -> None:
     """Unlock a slot that has locked itself.
 
@@ -54,7 +78,7 @@ def unlock(slot: str, reason: str) -> None:
     """
     from rmfab.operations.slot_states import unlock_slot
 
-    was = unlock_slot(terminal.folder(), slot, reason)
+    was = unlock_slot(terminal.folder(), slot, reason, terminal.operator())
     terminal.say(f"slot {slot} is unlocked" if was else f"slot {slot} was not locked")
     terminal.show({"slot": slot, "unlocked": was}, None)
 
@@ -62,6 +86,7 @@ def unlock(slot: str, reason: str) -> None:
 @command.command()
 @_slot
 @click.option("--reason", default="by the operator", metavar="TEXT", help="Why, for those who ask.")
+@operator_option
 def disable(slot: str, reason: str) -> None:
     """Take a slot out of service, also while the line runs.
 
@@ -72,13 +97,14 @@ def disable(slot: str, reason: str) -> None:
     """
     from rmfab.operations.slot_states import disable_slot
 
-    disable_slot(terminal.folder(), slot, reason)
+    disable_slot(terminal.folder(), slot, reason, terminal.operator())
     terminal.say(f"slot {slot} is disabled")
     terminal.show({"slot": slot, "disabled": True}, None)
 
 
 @command.command()
 @_slot
+@operator_option
 def enable(slot: str) -> None:
     """Put a disabled slot into service again.
 
@@ -87,6 +113,6 @@ def enable(slot: str) -> None:
     """
     from rmfab.operations.slot_states import enable_slot
 
-    was = enable_slot(terminal.folder(), slot)
+    was = enable_slot(terminal.folder(), slot, terminal.operator())
     terminal.say(f"slot {slot} is in service" if was else f"slot {slot} was not disabled")
     terminal.show({"slot": slot, "enabled": was}, None)

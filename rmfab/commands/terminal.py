@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rmfab.commands.folding import cells, fold, width_of
+from rmfab.commands.folding import fold, width_of
 from rmfab.errors import printable
+from rmfab.language.widths import cells, padded
 
 if TYPE_CHECKING:
     from rmfab.operations.advance import Advance
@@ -97,11 +98,18 @@ def nearest_workspace() -> Workspace | None:
     return None if found is None else _mended(found)
 
 
+def operator() -> str | None:
+    """Return who works here: --operator, else RMFAB_OPERATOR, else the login name. Raise InputError."""
+    from rmfab.workspace.workspace import host_badge
+
+    return _globals().operator or host_badge().name
+
+
 def _mended(opened: Workspace) -> Workspace:
     from rmfab.workspace.modes import mend_modes
 
-    if (operator := _globals().operator) is not None:
-        opened.badge.pass_to(operator)
+    if (named := _globals().operator) is not None:
+        opened.badge.pass_to(named)
 
     for what, hint in mend_modes(opened.root, opened.ledger_path):
         TERMINAL.warn(what, hint)
@@ -318,11 +326,10 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
         return
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
     for line in (head, *texts):
-        padded = (
-            cell.rjust(width) if r else cell + " " * (width - cells(cell))
-            for cell, width, r in zip(line, widths, right, strict=True)
+        filled = (
+            cell.rjust(width) if r else padded(cell, width) for cell, width, r in zip(line, widths, right, strict=True)
         )
-        data((" " * gap).join(padded).rstrip())
+        data((" " * gap).join(filled).rstrip())
 
 
 def _records(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -9,8 +9,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from rmfab.commands import terminal
-from rmfab.commands.folding import cells, width_of
+from rmfab.commands.folding import width_of
 from rmfab.errors import one_line
+from rmfab.language.widths import cells, end_of, padded, start_of
 
 if TYPE_CHECKING:
     from rmfab.line.shifts import LocalTime
@@ -68,18 +69,5 @@ def _line(row: tuple[str, ...], widths: list[int], columns: int | None) -> str:
 def _padded(row: tuple[str, ...], widths: list[int], *, cut: bool) -> Iterator[str]:
     for name, text, width in zip(_HEAD, row, widths, strict=True):
         if cut and cells(text) > width:
-            text = _end_of(text, width) if name == "slot" else _start_of(text, width)
-        yield text.rjust(width) if name == "tries" else text + " " * (width - cells(text))
-
-
-def _start_of(text: str, width: int) -> str:
-    while text and cells(text) > width - 1:
-        text = text[:-1]
-    return f"{text}~"
-
-
-def _end_of(text: str, width: int) -> str:
-    """Return the end of the name of a slot: ports differ there."""
-    while text and cells(text) > width - 1:
-        text = text[1:]
-    return f"~{text}"
+            text = end_of(text, width, "~") if name == "slot" else start_of(text, width, "~")
+        yield text.rjust(width) if name == "tries" else padded(text, width)

@@ -1,15 +1,19 @@
-"""The histories of units: each with its standing and what happened to it on the line, in pages of constant memory."""
+"""The histories of units: each with its standing and what happened to it on the line, in pages of constant memory.
+
+Verdicts alone are read by the numbers of a chain: that takes no longer in a ledger of a million events.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
-from rmfab.ledger.events import EventKind
+from rmfab.ledger.events import EventKind, Outcome
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.queries import PAGE, standing_rows, standing_value
 from rmfab.ledger.records import Batch
@@ -24,11 +28,12 @@ _KINDS = (EventKind.STEP, EventKind.UNIT, EventKind.CLAIM, EventKind.VOID)
 class PastEvent(NamedTuple):
     """A row of the event table: what a history needs of it, as it is stored. A million of them must be read quickly."""
 
-    serial: str
+    serial: str | None
     chain: str
     station: str
     ts: str
     kind: str
+    mac: str | None
     slot: str | None
     step: str | None
     outcome: str | None
@@ -149,3 +154,57 @@ def lost_runs(connection: Connection, since: str | None, until: str | None) -> t
     query = query if until is None else query.where(event.c.ts < until)
     rows = connection.execute(query.group_by(*columns).order_by(*columns))
     return tuple(LostRuns(row[0], row[1] or "", row[2] or "", row[3]) for row in rows)
+
+
+_GOOD = (Outcome.PASS.value, Outcome.SKIP.value)
+_DETECT = "detect"
+
+
+def station_verdicts(connection: Connection, station: str, since: str, until: str) -> tuple[PastEvent, ...]:
+    """Return what decided about the units with a verdict at *station*, from *since* until before *until*.
+
+    That are all their verdicts before *until*, at any station, and the steps that did not pass or that verified them,
+    unit by unit in the order of the ledger. Verdicts of boards without an identity come first.
+    """
+    event = schema.event
+    found = [row for one in _late_verdicts(connection, station, since) for row in connection.execute(one)]
+    inside = [row for row in found if row.ts < until]
+    unknown = [row.id for row in inside if row.serial is None]
+    names = sorted({row.serial for row in inside if row.serial is not None})
+    lost = _chosen(connection, event.c.id.in_, unknown, until)
+    return (*lost, *_chosen(connection, event.c.serial.in_, names, until))
+
+
+def unit_verdicts(connection: Connection, name: str, until: str) -> tuple[PastEvent, ...]:
+    """Return what decided about the identity *name* before *until*, as `station_verdicts`."""
+    return tuple(_chosen(connection, schema.event.c.serial.in_, [name], until))
+
+
+def _late_verdicts(connection: Connection, station: str, since: str) -> Iterator[Select[Any]]:
+    """Yield for each chain of *station* what selects its verdicts at *since* or later."""
+    chain, event = schema.chain, schema.event
+    for name, last in connection.execute(select(chain.c.id, chain.c.last_seq).where(chain.c.station == station)):
+        times = select(event.c.ts).where(event.c.chain == name)
+
+        def at(seq: int, times: Select[Any] = times) -> str:
+            return connection.execute(times.where(event.c.seq == seq)).scalar() or ""
+
+        first = bisect_left(range(1, last + 1), since, key=at) + 1
+        late = select(event.c.id, event.c.serial, event.c.ts).where(event.c.chain == name, event.c.seq >= first)
+        yield late.where(event.c.kind == EventKind.UNIT.value)
+
+
+def _chosen(
+    connection: Connection, is_one_of: Callable[[list[Any]], ColumnElement[bool]], values: list[Any], until: str
+) -> Iterator[PastEvent]:
+    """Yield the events before *until* that decide about units, of those that *is_one_of* chooses by *values*."""
+    event, identity = schema.event, schema.identity
+    step = or_(event.c.state == State.VERIFIED.value, event.c.outcome.not_in(_GOOD), event.c.step == _DETECT)
+    wanted = or_(event.c.kind == EventKind.UNIT.value, and_(event.c.kind == EventKind.STEP.value, step))
+    given = func.coalesce(identity.c.given_serial, event.c.serial).label("serial")
+    query = select(given, *_EVENT_COLUMNS[1:]).select_from(
+        event.outerjoin(identity, identity.c.serial == event.c.serial)
+    )
+    for start in range(0, len(values), PAGE):
+        some = query.where(is_one_of(values[start : start + PAGE]), event.c.ts < until, wanted)
+        yield from map(PastEvent._make, connection.execute(some.order_by(event.c.serial, event.c.id)))

@@ -54,7 +54,7 @@ from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
-from rmfab.ledger.histories import ChainHead, LostRuns, UnitHistory
+from rmfab.ledger.histories import ChainHead, LostRuns, PastEvent, UnitHistory
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord, Unusable
 from rmfab.ledger.inquiry import PATIENCE, Inquiry
@@ -586,6 +586,16 @@ class Ledger(Inquiry):
         """Return the heads of all chains: what the ledger contains at this moment. See `histories.heads`."""
         with self._database.reading() as connection:
             return histories.heads(connection)
+
+    def station_verdicts(self, station: str, since: str, until: str) -> tuple[PastEvent, ...]:
+        """Return what decided about the units with a verdict at *station*. See `histories.station_verdicts`."""
+        with self._database.reading() as connection:
+            return histories.station_verdicts(connection, station, since, until)
+
+    def unit_verdicts(self, name: str, until: str) -> tuple[PastEvent, ...]:
+        """Return what decided about an identity. See `histories.unit_verdicts`."""
+        with self._database.reading() as connection:
+            return histories.unit_verdicts(connection, name, until)
 
     def lost_runs(self, since: str | None = None, until: str | None = None) -> tuple[LostRuns, ...]:
         """Count the runs that ended before their board had an identity. See `histories.lost_runs`."""

@@ -15,6 +15,7 @@ from rmfab.errors import RmfabError
 from rmfab.ledger.events import Outcome
 from rmfab.ledger.label_words import LabelWord
 from rmfab.ledger.standing import Standing
+from rmfab.ledger.states import State
 
 
 @unique
@@ -127,7 +128,8 @@ class StepProgress(LineEvent):
 
 @dataclass(frozen=True)
 class StepEnded(LineEvent):
-    """A step has ended. *cause* and *reason* say why it did not pass."""
+    """A step has ended. *cause* and *reason* say why it did not pass; *state* is that of the unit now, None if the step
+    has not changed it."""
 
     step: Step
     outcome: Outcome
@@ -135,6 +137,7 @@ class StepEnded(LineEvent):
     reason: str | None
     seconds: float
     measurements: Mapping[str, Any] = field(default_factory=dict)
+    state: State | None = None
 
 
 @dataclass(frozen=True)

@@ -154,8 +154,10 @@ class Floor:
             if not self._loop and self._is_closed(slot):
                 return
             try:
+                if not self._loop and not self._fixture_closed(slot):
+                    return
                 self._job.vouched()
-            except RmfabError as error:  # a key was revoked or expired since the run started
+            except RmfabError as error:  # of the fixture, or a key was revoked or expired since the run started
                 self._tell(Stopped(*self._origin(slot), error))
                 self._end(error)
                 return
@@ -302,7 +304,7 @@ class Floor:
                     self._say(slot, seen.missing)
             else:
                 new = away or not (seen.board == last or (seen.closed and self._closes))
-                if self.starts.allows(slot.name, new=new):
+                if not seen.fixture_open and self.starts.allows(slot.name, new=new, closed=slot.start is not None):
                     return seen.board
                 if new and shown != seen.board:
                     shown = seen.board
@@ -312,6 +314,19 @@ class Floor:
                 hint = f"; {seen.trouble.hint}" if seen.trouble.hint else ""
                 self._say(slot, f"{seen.trouble.what}{hint}", "warning")
         return None
+
+    def _fixture_closed(self, slot: Slot) -> bool:
+        """Wait until the fixture of *slot* is closed, if it tells; return False at the end of the run."""
+        asked = False
+        try:
+            while slot.start is not None and not slot.start.closed(self._keep_going):
+                if not asked:
+                    self._say(slot, "close the fixture")
+                asked = True
+                self._drain.wait(_POLL_SECONDS)
+        except Aborted:
+            return False
+        return True
 
     def _keep_going(self) -> None:
         """Raise Aborted if the line waits for no more boards."""

@@ -30,6 +30,7 @@ from rmfab.line.offline import HINT, Offline, judge_offline, leased_batches, mus
 from rmfab.line.stock import Stock
 
 if TYPE_CHECKING:
+    from rmfab.ledger.histories import PastEvent
     from rmfab.ledger.store import Ledger
 
 T = TypeVar("T")
@@ -181,6 +182,14 @@ class LeasedLedger:
         """See `LineLedger.history`."""
         return self._asked(lambda ledger: ledger.history(term))
 
+    def station_verdicts(self, station: str, since: str, until: str) -> tuple[PastEvent, ...]:
+        """See `LineLedger.station_verdicts`. Raise LedgerError while the server is away: it alone has all."""
+        return self._answered(lambda ledger: ledger.station_verdicts(station, since, until))
+
+    def unit_verdicts(self, name: str, until: str) -> tuple[PastEvent, ...]:
+        """See `LineLedger.unit_verdicts`. Raise LedgerError while the server is away."""
+        return self._answered(lambda ledger: ledger.unit_verdicts(name, until))
+
     def free(self, product: str, batch: str | None = None, *, ts: str = "") -> int:
         """See `LineLedger.free`: those of the lease count."""
         left = self._left(ts)
@@ -266,6 +275,15 @@ class LeasedLedger:
         """Count what is left in the lease for this line."""
         names = leased_batches(self._lease.claimable(self._line.product, ts), self._line.batch)
         return sum(self._lease.free(self._line.product, name, ts=ts) for name in names)
+
+    def _answered(self, question: Callable[[Ledger], T]) -> T:
+        if not self._here:
+            raise LedgerError("the ledger's server is away", hint=HINT, cause="ledger-away")
+        try:
+            return question(self._server())
+        except Away as error:
+            self._lose(error)
+            raise
 
     def _asked(self, question: Callable[[Ledger], T]) -> T:
         if self._here:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.sql.outage import Watcher
+
+if TYPE_CHECKING:
+    from rmfab.ledger.histories import PastEvent
 
 
 class LineLedger(Protocol):
@@ -45,6 +48,12 @@ class LineLedger(Protocol):
 
     def history(self, term: str) -> tuple[StoredEvent, ...]:
         """Return the events of a serial, node id or MAC, in order."""
+
+    def station_verdicts(self, station: str, since: str, until: str) -> tuple[PastEvent, ...]:
+        """Return what decided about the units with a verdict at *station*, from *since* until before *until*."""
+
+    def unit_verdicts(self, name: str, until: str) -> tuple[PastEvent, ...]:
+        """Return what decided about the identity *name* before *until*."""
 
     def free(self, product: str, batch: str | None = None, *, ts: str = "") -> int:
         """Count the identities that can still be claimed."""

@@ -19,7 +19,8 @@ class Probe:
     *closed*: the board's download mode is closed, so it reports no MAC. *trouble* is an error that prevents the look
     and does not go away when a board is inserted. *silent* is the cause if the port is there and nothing on it answers:
     the slot is empty, or its board is dead. *absent*: there is no port, as long as a board with its own USB port is not
-    plugged in. *unreachable* is what is wrong with a port on the network that cannot be reached, with a hint.
+    plugged in. *fixture_open*: no board may start. *unreachable* is what is wrong with a port on the network that
+    cannot be reached, with a hint.
     """
 
     board: str | None = None
@@ -27,6 +28,7 @@ class Probe:
     trouble: RmfabError | None = None
     silent: str | None = None
     absent: bool = False
+    fixture_open: bool = False
     unreachable: RmfabError | None = None
 
     @property
@@ -34,6 +36,8 @@ class Probe:
         """The state of a slot without a board that answers, for people."""
         if self.unreachable is not None:
             return f"waiting: {self.unreachable.what}"
+        if self.fixture_open:
+            return "waiting: close the fixture"
         silent = self.silent
         return "waiting" if silent is None else f"waiting: a board may be in the slot but does not answer ({silent})"
 

@@ -18,6 +18,7 @@ from typing import Any
 from rmfab.errors import InputError, RmfabError, UsageError, one_line
 from rmfab.files import is_there, locked, make_folder, read_input, write_file
 from rmfab.json_text import parse_json
+from rmfab.ledger.badge import LONGEST
 from rmfab.ledger.events import Outcome
 from rmfab.line.slot_judge import Recent, SeenBoard, Worse, is_slots_fault, reason_to_lock, with_board
 from rmfab.line.station import Slot
@@ -31,11 +32,15 @@ _MOST_CHANGES = 200
 
 @dataclass(frozen=True)
 class OutOfService:
-    """Why a slot starts no board, and since when (None: as station.toml says). *locked*: it needs a supervisor."""
+    """Why a slot starts no board, and since when (None: as station.toml says). *locked*: it needs a supervisor.
+
+    *operator*: who took it out of service, None if it was the line, or is not known.
+    """
 
     reason: str
     since: str | None = None
     locked: bool = False
+    operator: str | None = None
 
     @property
     def word(self) -> str:
@@ -49,7 +54,8 @@ class OutOfService:
         return f"`rmfab slot enable {slot}`" if self.since else "remove enabled = false from station.toml"
 
     def __str__(self) -> str:
-        return f"{self.word}: {self.reason}" + (f" (since {self.since})" if self.since else "")
+        known = [f"since {self.since}"] * bool(self.since) + [f"by {self.operator}"] * bool(self.operator)
+        return f"{self.word}: {self.reason}" + (f" ({', '.join(known)})" if known else "")
 
 
 @dataclass(frozen=True)
@@ -122,26 +128,32 @@ class SlotBook:
             reason = None if state.locked else reason_to_lock(slot.name, recents, self._worse)
             if reason is not None:
                 state = replace(state, locked=OutOfService(reason, self._now(), locked=True))
-            self._write(page, here, state, {} if reason is None else {"what": "locked", "reason": reason})
+            self._write(page, here, state, {} if reason is None else _entry("locked", reason, None))
         return reason
 
-    def disable(self, slot: Slot, reason: str) -> None:
-        """Take *slot* out of service. Raise InputError if the book or the reason cannot be used."""
-        mark = OutOfService(_fit(reason), self._now())
-        self._change(slot, "disabled", mark.reason, lambda state: replace(state, disabled=mark))
+    def disable(self, slot: Slot, reason: str, operator: str | None) -> None:
+        """Take *slot* out of service, by *operator*. Raise InputError if the book or the reason cannot be used."""
+        mark = OutOfService(_fit(reason), self._now(), operator=operator)
+        entry = _entry("disabled", mark.reason, operator)
+        self._change(slot, entry, lambda state: replace(state, disabled=mark))
 
-    def enable(self, slot: Slot) -> bool:
+    def enable(self, slot: Slot, operator: str | None) -> bool:
         """Put *slot* into service again; return whether it was disabled. It does not unlock."""
         return self._change(
-            slot, "enabled", "", lambda state: replace(state, disabled=None), lambda state: state.disabled is not None
+            slot,
+            _entry("enabled", "", operator),
+            lambda state: replace(state, disabled=None),
+            lambda state: state.disabled is not None,
         )
 
-    def unlock(self, slot: Slot, reason: str) -> bool:
+    def unlock(self, slot: Slot, reason: str, operator: str | None) -> bool:
         """Unlock *slot* because of *reason*; return whether it was locked. Its boards so far no longer count."""
         return self._change(
-            slot, "unlocked", _fit(reason), lambda state: replace(state, locked=None, recent=()),
+            slot,
+            _entry("unlocked", _fit(reason), operator),
+            lambda state: replace(state, locked=None, recent=()),
             lambda state: state.locked is not None,
-        )  # fmt: skip
+        )
 
     def changes(self, slot: Slot) -> tuple[Mapping[str, str], ...]:
         """Return the last changes of *slot*, the oldest first."""
@@ -154,8 +166,7 @@ class SlotBook:
     def _change(
         self,
         slot: Slot,
-        what: str,
-        reason: str,
+        entry: Mapping[str, str],
         change: Callable[[SlotState], SlotState],
         applies: Callable[[SlotState], bool] = lambda _: True,
     ) -> bool:
@@ -164,7 +175,7 @@ class SlotBook:
             if not applies(state):
                 return False
             changed = change(replace(state, name=slot.name))
-            self._write(page, slot.link.address, changed, {"what": what, "reason": reason})
+            self._write(page, slot.link.address, changed, entry)
         return True
 
     @contextmanager
@@ -191,6 +202,11 @@ class SlotBook:
             page = _parsed(self._path)
             self._seen = (stamp, page)
         return page
+
+
+def _entry(what: str, reason: str, operator: str | None) -> Mapping[str, str]:
+    """Return a change for the list of changes; that of the line itself has no operator."""
+    return {"what": what, "reason": reason} | ({"operator": operator} if operator else {})
 
 
 def _fit(reason: str) -> str:
@@ -225,7 +241,7 @@ def _text(page: _Page) -> bytes:
 
 
 def _mark_json(mark: OutOfService | None) -> dict[str, str | None] | None:
-    return None if mark is None else {"reason": mark.reason, "since": mark.since}
+    return None if mark is None else {"reason": mark.reason, "since": mark.since, "operator": mark.operator}
 
 
 def _parsed(path: Path) -> _Page:
@@ -253,5 +269,6 @@ def _state(row: Mapping[str, Any]) -> SlotState:
 def _mark(value: Mapping[str, Any] | None, *, locked: bool = False) -> OutOfService | None:
     if value is None:
         return None
-    since = value["since"]
-    return OutOfService(one_line(str(value["reason"])), None if since is None else str(since), locked)
+    since, operator = (value.get(name) for name in ("since", "operator"))
+    reason = one_line(str(value["reason"]))
+    return OutOfService(reason, since and str(since), locked, operator and one_line(str(operator), LONGEST))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from rmfab.board.bootlog import is_start
 from rmfab.board.native_usb import is_native_usb
@@ -69,6 +70,15 @@ class SlotWatch:
         return seen
 
     def _seen(self) -> Probe:
+        """Return what is on the slot. An open fixture has no board, unless something else sees it."""
+        if self.slot.start is None or self.slot.start.closed(self._keep_going):
+            return self._in_contact()
+        if self._there and not isinstance(self._way, ByProbe):
+            return replace(self._in_contact(), fixture_open=True)
+        self.close()
+        return Probe(fixture_open=True)
+
+    def _in_contact(self) -> Probe:
         if not port_is_there(self.slot.link.address):
             raise PortError("port does not exist", where=self.slot.link.address, cause="port-absent")
         if self._unsure:

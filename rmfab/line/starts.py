@@ -70,12 +70,15 @@ class Starts:
                 unit.set()
         return unit is not None
 
-    def allows(self, slot: str, *, new: bool) -> bool:
-        """Return whether the board that was found on *slot* is to be started; *new*: it is not the last one."""
+    def allows(self, slot: str, *, new: bool, closed: bool = False) -> bool:
+        """Return whether the board that was found on *slot* is to be started.
+
+        *new*: it is not the last one. *closed*: its fixture was closed, which is a start by hand.
+        """
         with self._changing:
             if slot in self._held or not (new or slot in self._again):
                 return False
-            return not self.by_hand or slot in self._wanted
+            return closed or not self.by_hand or slot in self._wanted
 
     def began(self, slot: str, line: StopSignal) -> UnitStop:
         """Note that a unit has started on *slot*; return what stops it, alone or with the *line*."""

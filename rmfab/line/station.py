@@ -17,6 +17,8 @@ presence = "cts"                    # how --loop sees that a finished board is t
                                     # it), a modem line ("cts", "dsr", "dcd", "ri"; "!cts" is low with a board), a
                                     # fixture's command (exit code 0: a board is there, 1: none), or "probe"; default:
                                     # "usb" for a chip's own USB, else "probe", which restarts a silent board at times
+start = ["/opt/fixture/closed", "1"]  # a fixture's command that starts the board: exit code 0 while it is closed, 1
+                                    # while it is open; default: a board starts when it appears
 enabled = false                     # out of service; while the line runs, use `rmfab slot disable`
 
 [provisioning]                      # how this host reaches unprovisioned units
@@ -51,7 +53,7 @@ from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import ROM_BAUD, plugged_in
-from rmfab.board.presence import LINES, ByCommand, ByModemLine, ByProbe, ByUsb, Presence
+from rmfab.board.presence import LINES, ByCommand, ByModemLine, ByProbe, ByUsb, ClosedByCommand, Presence
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
@@ -79,7 +81,7 @@ class Slot:
 
     *unit* is the URL at which its running unit serves provisioning, None if the station finds the unit by radio.
     *presence*: how a finished board is seen to be taken out, None for what suits the port. *enabled*: whether
-    station.toml has it in service.
+    station.toml has it in service. *start*: what tells that its fixture is closed, None without one.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Slot:
     unit: str | None = None
     presence: Presence | None = None
     enabled: bool = True
+    start: ClosedByCommand | None = None
 
 
 @dataclass(frozen=True)
@@ -203,10 +206,24 @@ def _slot(table: Table) -> Slot:
     baud = _baud(table)
     restart = _restart(table)
     unit = table.text("unit", "", check=_bad_url)
-    presence = _presence(table, address)
+    presence, start = _presence(table, address), _start(table)
     enabled = table.boolean("enabled", True)
     table.finish()
-    return Slot(name, SlotLink(address, baud, restart), unit or None, presence, enabled)
+    return Slot(name, SlotLink(address, baud, restart), unit or None, presence, enabled, start)
+
+
+def _start(table: Table) -> ClosedByCommand | None:
+    value = table.raw("start")
+    if value is None or _is_argv(value):
+        return None if value is None else ClosedByCommand(tuple(value))
+    hint = 'use ["program", …], or leave it out: a board that appears starts'
+    table.complain("start", f"{value!r:.80} is not a command", hint)
+    return None
+
+
+def _is_argv(value: object) -> bool:
+    """Return whether *value* is a list of arguments, the program first."""
+    return isinstance(value, list) and all(isinstance(word, str) for word in value) and bool(value and value[0])
 
 
 def _presence(table: Table, address: str) -> Presence | None:
@@ -223,7 +240,7 @@ def _presence(table: Table, address: str) -> Presence | None:
             return ByUsb()
         case str() if value.removeprefix("!") in LINES:
             return ByModemLine(value.removeprefix("!"), low=value.startswith("!"))
-        case [str(), *_] if all(isinstance(word, str) for word in value):
+        case _ if _is_argv(value):
             return ByCommand(tuple(value))
     table.complain("presence", f"{as_toml(value)} is not a way to see a board", ways)
     return None

@@ -43,7 +43,14 @@ class StepRecord:
         """Return the event of the line."""
         ending = self.ending
         return StepEnded(
-            *self.origin, self.step, ending.outcome, ending.cause, ending.reason, self.seconds, ending.measurements
+            *self.origin,
+            self.step,
+            ending.outcome,
+            ending.cause,
+            ending.reason,
+            self.seconds,
+            ending.measurements,
+            self.state,
         )
 
 

@@ -55,8 +55,15 @@ def _queue(workspace: Workspace, terminal: Terminal) -> LabelQueue | None:
             'set [printer] address = "…" in station.toml; `rmfab printer list` helps',
         )
         return None
+    return label_queue(workspace)
+
+
+def label_queue(workspace: Workspace) -> LabelQueue:
+    """Return a queue before the printer of this station. Raise InputError if it has none."""
     from rmfab.label.printers.open_printer import open_printer
 
+    if workspace.station.printer is None:
+        raise no_printer("a label cannot be printed")
     return LabelQueue(open_printer(workspace.station.printer), workspace.product.label.wait)
 
 

@@ -228,12 +228,19 @@ def _report(chosen: Sequence[LedgerIdentity], terminal: Terminal) -> None:
 
 def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
     identity = named_unit(workspace, serial)
+    refuse_label(identity)
+    return identity
+
+
+def refuse_label(identity: LedgerIdentity) -> None:
+    """Raise InputError if *identity* cannot have a label."""
+    serial = identity.serial
     if identity.state is State.VOID:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")
     if identity.state is State.HANDED_OVER:
         raise InputError(
             "the identity is handed over: the station that has it prints its label",
-            where=identity.serial,
+            where=serial,
             hint="merge its return to see what became of it",
             cause="handed-over",
         )
@@ -248,7 +255,6 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
         raise InputError(
             "the unit failed", where=serial, hint="`rmfab run` it again until it passes, or void it", cause="failed"
         )
-    return identity
 
 
 def _judge_letters(product: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class SlotStanding:
             "state": "in service" if out is None else out.word,
             "reason": None if out is None else out.reason,
             "since": None if out is None else out.since,
+            "operator": None if out is None else out.operator,
             "boards": self.boards,
             "passed": self.passed,
         }
@@ -64,19 +65,46 @@ def slots_out_of_service(station: Station) -> list[tuple[str, OutOfService]]:
     return [(name, why) for name, why in found if why is not None]
 
 
-def unlock_slot(folder: Path | None, name: str, reason: str) -> bool:
+@dataclass(frozen=True)
+class SlotChange:
+    """A change of *slot* in the book: *what* was done at *ts*, why, and by whom, None for the line itself."""
+
+    ts: str
+    slot: str
+    what: str
+    reason: str
+    operator: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its JSON form."""
+        return asdict(self)
+
+
+def slot_changes(folder: Path | None, name: str | None = None) -> tuple[SlotChange, ...]:
+    """Return the last changes of the slot *name*, or of all slots of this host, the oldest first. Raise InputError."""
+    station, book = _opened(folder)
+    slots = station.slots if name is None else (slot_named(name, station),)
+    changes = ((slot.name, one) for slot in slots for one in book.changes(slot))
+    found = (
+        SlotChange(one.get("ts", ""), slot, one.get("what", ""), one.get("reason", ""), one.get("operator"))
+        for slot, one in changes
+    )
+    return tuple(sorted(found, key=lambda one: one.ts))
+
+
+def unlock_slot(folder: Path | None, name: str, reason: str, operator: str | None) -> bool:
     """Unlock the slot *name* because of *reason*; return whether it was locked. Raise InputError."""
     station, book = _opened(folder)
-    return book.unlock(slot_named(name, station), reason)
+    return book.unlock(slot_named(name, station), reason, operator)
 
 
-def disable_slot(folder: Path | None, name: str, reason: str) -> None:
+def disable_slot(folder: Path | None, name: str, reason: str, operator: str | None) -> None:
     """Take the slot *name* out of service. Raise InputError."""
     station, book = _opened(folder)
-    book.disable(slot_named(name, station), reason)
+    book.disable(slot_named(name, station), reason, operator)
 
 
-def enable_slot(folder: Path | None, name: str) -> bool:
+def enable_slot(folder: Path | None, name: str, operator: str | None) -> bool:
     """Put the slot *name* into service again; return whether it was disabled. Raise InputError if that cannot be."""
     station, book = _opened(folder)
     slot = slot_named(name, station)
@@ -84,7 +112,7 @@ def enable_slot(folder: Path | None, name: str) -> bool:
         raise InputError(
             f"slot {name} is disabled in station.toml", hint="remove enabled = false from it", cause="slot-closed"
         )
-    was = book.enable(slot)
+    was = book.enable(slot, operator)
     locked = book.state(slot).locked
     if locked is not None:
         raise InputError(f"slot {name} is {locked}", hint=locked.way_back(name), cause="slot-closed")

@@ -16,12 +16,13 @@ from typing import NamedTuple
 from rmfab.ledger.events import Outcome
 from rmfab.ledger.histories import LostRuns, PastEvent
 from rmfab.line.shifts import Shifts
+from rmfab.report.first_passes import FirstPasses
 from rmfab.report.measurements import Measured, may_measure, measurements_in
 from rmfab.report.period import Period
 from rmfab.report.runs import UnitRun
 from rmfab.report.spread import NO_LIMITS, Limits, Spread
 from rmfab.report.units import ListedUnit
-from rmfab.report.yields import Ratio, Tally, deciding, rolled, together
+from rmfab.report.yields import Tally, deciding, rolled
 
 _MOST_MEASUREMENTS = 200
 """Of different names: details come from devices and fixtures."""
@@ -45,9 +46,8 @@ class StepNumbers:
 
 @dataclass
 class SlotNumbers:
-    """A slot: first passes on it, its runs by outcome, units that passed, and the seconds in which it was occupied."""
+    """A slot: its runs by outcome, the seconds of those that passed, and the seconds in which it was occupied."""
 
-    first: Tally = field(default_factory=Tally)
     runs: Counter[str] = field(default_factory=Counter)
     seconds: Spread = field(default_factory=Spread)
     busy: float = 0.0
@@ -75,8 +75,7 @@ class ReportNumbers:
     """The numbers of units in *period*; *shifts* cut time into pieces.
 
     *states* and *verdicts* count all units, *first* and *final* those with a verdict, *marginal* those that passed
-    narrowly at first. *causes*: first passes that failed, by step and cause. *errors*: runs that the station spoilt,
-    by slot and cause.
+    narrowly at first. *errors*: runs that the station spoilt, by slot and cause.
     """
 
     period: Period
@@ -85,11 +84,10 @@ class ReportNumbers:
     states: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
-    first: Tally = field(default_factory=Tally)
+    first: FirstPasses[SlotKey] = field(default_factory=FirstPasses)
     final: Tally = field(default_factory=Tally)
     marginal: int = 0
     steps: dict[str, StepNumbers] = field(default_factory=lambda: defaultdict(StepNumbers))
-    causes: Counter[tuple[str, str]] = field(default_factory=Counter)
     errors: Counter[tuple[SlotKey, str]] = field(default_factory=Counter)
     slots: dict[SlotKey, SlotNumbers] = field(default_factory=lambda: defaultdict(SlotNumbers))
     by_hour: dict[datetime, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -118,14 +116,11 @@ class ReportNumbers:
 
     def _add_first(self, first: Sequence[UnitRun]) -> None:
         for run in first:
-            self.first.add(run.outcome)
+            self.first.add(_slot(run.end), run.outcome, run.failed_step, run.end.cause)
             self.marginal += run.marginal and run.outcome is not Outcome.FAIL
-            self.slots[_slot(run.end)].first.add(run.outcome)
             hour, shift = _pieces(run.end.ts[:16], self.shifts)
             self.by_hour[hour].add(run.outcome)
             self.by_shift[shift].add(run.outcome)
-            if run.outcome is Outcome.FAIL:
-                self.causes[run.failed_step or "", run.end.cause or ""] += 1
 
     def _add_run(self, run: UnitRun) -> None:
         outcome, slot = run.outcome.value, self.slots[_slot(run.end)]
@@ -175,10 +170,6 @@ class ReportNumbers:
     def rolled(self) -> float | None:
         """The rolled yield over all steps."""
         return rolled(step.first.ratio for step in self.steps.values())
-
-    def others(self, slot: SlotKey) -> Ratio:
-        """Return the yield of all slots but *slot*, together."""
-        return together(one.first for key, one in self.slots.items() if key != slot).ratio
 
 
 def _first_tries(runs: Sequence[UnitRun]) -> Iterator[PastEvent]:

@@ -40,6 +40,26 @@ class Period:
 ALWAYS = Period()
 
 
+@dataclass(frozen=True)
+class Recently:
+    """Since when the last *hour*, the *shift* and the *day* of a station count: ledger times."""
+
+    hour: str
+    shift: str
+    day: str
+
+    @property
+    def longest(self) -> str:
+        """The earliest of them."""
+        return min(self.hour, self.shift, self.day)
+
+
+def recently(now: datetime, shifts: Shifts) -> Recently:
+    """Return since when the last hour, the shift and the day count at *now*."""
+    starts = (now - timedelta(hours=1), shifts.at(now).start, shifts.day(now).start)
+    return Recently(*map(timestamp, starts))
+
+
 def moment(text: str, now: datetime, shifts: Shifts) -> datetime:
     """Return the time that *text* means at *now*, in UTC. Raise InputError.
 

@@ -4,12 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from rmfab.ledger.events import EventKind, Outcome
-from rmfab.ledger.histories import PastEvent
 from rmfab.ledger.states import State
+from rmfab.report.yields import PASSED
+
+if TYPE_CHECKING:
+    from rmfab.ledger.histories import PastEvent
 
 _FIRST_STEP = "detect"
+
+
+class RunEnd(Protocol):
+    """How a run or a step ended: an event of the ledger, or of a line that runs."""
+
+    @property
+    def outcome(self) -> str | None:
+        """PASS, FAIL …"""
+
+    @property
+    def cause(self) -> str | None:
+        """Why it did not pass."""
+
+
+class RunStep(RunEnd, Protocol):
+    """A step of a run."""
+
+    @property
+    def step(self) -> str | None:
+        """Its name."""
+
+    @property
+    def state(self) -> str | None:
+        """The state that it brought the unit into, None if that did not change."""
+
+
+def verifies(steps: Iterable[RunStep]) -> bool:
+    """Return whether the *steps* of a run brought the unit into the state verified."""
+    return any(step.state == State.VERIFIED for step in steps)
+
+
+def decisive(end: RunEnd, steps: Iterable[RunStep]) -> str | None:
+    """Return the step that decided the verdict *end*, None if all passed."""
+    if end.outcome in PASSED:
+        return None
+    bad = [step.step for step in steps if step.outcome == end.outcome and step.cause == end.cause]
+    return bad[-1] if bad else None
 
 
 @dataclass(frozen=True)
@@ -27,7 +68,7 @@ class UnitRun:
     @property
     def verified(self) -> bool:
         """Whether the run brought the unit into the state verified."""
-        return any(step.state == State.VERIFIED for step in self.steps)
+        return verifies(self.steps)
 
     @property
     def marginal(self) -> bool:
@@ -37,8 +78,7 @@ class UnitRun:
     @property
     def failed_step(self) -> str | None:
         """The step that decided the verdict, None if all passed."""
-        bad = [step.step for step in self.steps if step.outcome == self.end.outcome and step.cause == self.end.cause]
-        return bad[-1] if bad else None
+        return decisive(self.end, self.steps)
 
 
 def runs_of(events: Iterable[PastEvent]) -> Iterator[UnitRun]:

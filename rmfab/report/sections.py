@@ -6,7 +6,7 @@ JSON takes the keys of the columns, XLSX and the page their titles. Yields are 0
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, unique
@@ -62,6 +62,11 @@ _UNITS = (
     SectionColumn("yield", "first-pass yield", Kind.SHARE),
 )
 _STATION_AND_SLOT = (SectionColumn("station", "station"), SectionColumn("slot", "slot"))
+
+
+def _numbers(**titles: str) -> tuple[SectionColumn, ...]:
+    """Return columns of numbers, with their keys and *titles*."""
+    return tuple(SectionColumn(key, title, Kind.NUMBER) for key, title in titles.items())
 
 
 def totals(numbers: ReportNumbers) -> dict[str, Any]:
@@ -123,9 +128,7 @@ def _steps(numbers: ReportNumbers) -> Section:
         SectionColumn("first_yield", "passed at first", Kind.SHARE),
         SectionColumn("tries", "tries", Kind.COUNT),
         SectionColumn("errors", "ERROR", Kind.COUNT),
-        SectionColumn("median", "median s", Kind.NUMBER),
-        SectionColumn("p95", "95 % s", Kind.NUMBER),
-        SectionColumn("longest", "longest s", Kind.NUMBER),
+        *_numbers(median="median s", p95="95 % s", longest="longest s"),
     )
     rows = tuple(
         (
@@ -153,14 +156,8 @@ def _causes(numbers: ReportNumbers) -> Section:
         SectionColumn("cumulative", "cumulative", Kind.SHARE),
     )
     note = "Why units failed their first pass, the most frequent cause first."
-    return Section("causes", "Causes of FAIL", columns, tuple(_pareto(numbers)), note)
-
-
-def _pareto(numbers: ReportNumbers) -> Iterator[tuple[Any, ...]]:
-    whole, seen = sum(numbers.causes.values()), 0
-    for (step, cause), count in sorted(numbers.causes.items(), key=lambda one: (-one[1], one[0])):
-        seen += count
-        yield step, cause, count, _rounded(count / whole), _rounded(seen / whole)
+    rows = ((*one[:3], round(one.share, 4), round(one.cumulative, 4)) for one in numbers.first.pareto())
+    return Section("causes", "Causes of FAIL", columns, tuple(rows), note)
 
 
 def _errors(numbers: ReportNumbers) -> Section:
@@ -179,8 +176,7 @@ def _slots(numbers: ReportNumbers) -> Section:
         SectionColumn("high", "to", Kind.SHARE),
         SectionColumn("suspect", "suspect", Kind.FLAG),
         SectionColumn("errors", "ERROR", Kind.COUNT),
-        SectionColumn("median", "median s", Kind.NUMBER),
-        SectionColumn("per_hour", "units/h", Kind.NUMBER),
+        *_numbers(median="median s", per_hour="units/h"),
     )
     rows = tuple(_slot(numbers, key) for key in sorted(numbers.slots, key=_natural))
     note = (
@@ -191,15 +187,15 @@ def _slots(numbers: ReportNumbers) -> Section:
 
 
 def _slot(numbers: ReportNumbers, key: SlotKey) -> tuple[Any, ...]:
-    slot = numbers.slots[key]
-    ratio = slot.first.ratio
+    slot, first = numbers.slots[key], numbers.first.slots[key]
+    ratio = first.ratio
     low, high = ratio.interval or (None, None)
     return (
         *key,
-        *_counts(slot.first),
+        *_counts(first),
         _rounded(low),
         _rounded(high),
-        ratio.below(numbers.others(key)),
+        ratio.below(numbers.first.others(key)),
         slot.runs["ERROR"],
         slot.seconds.quantile(0.5),
         _rounded(slot.per_hour, 1),
@@ -213,14 +209,8 @@ def _measurements(numbers: ReportNumbers) -> Section:
         SectionColumn("unit", "unit"),
         *_STATION_AND_SLOT,
         SectionColumn("n", "n", Kind.COUNT),
-        SectionColumn("min", "min", Kind.NUMBER),
-        SectionColumn("mean", "mean", Kind.NUMBER),
-        SectionColumn("max", "max", Kind.NUMBER),
-        SectionColumn("deviation", "sigma", Kind.NUMBER),
-        SectionColumn("low_limit", "LSL", Kind.NUMBER),
-        SectionColumn("marginal_limit", "marginal", Kind.NUMBER),
-        SectionColumn("high_limit", "USL", Kind.NUMBER),
-        SectionColumn("cpk", "Cpk", Kind.NUMBER),
+        *_numbers(min="min", mean="mean", max="max", deviation="sigma"),
+        *_numbers(low_limit="LSL", marginal_limit="marginal", high_limit="USL", cpk="Cpk"),
     )
     rows = []
     for (step, name), one in numbers.measured():

@@ -19,13 +19,11 @@ from textual.message import Message as TextualMessage
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rmfab.line.events import LineEvent, StepProgress, UnitEnded
-from rmfab.screen.desk import Desk, Panel
-from rmfab.screen.draw_bars import Surroundings
+from rmfab.line.events import StepProgress, UnitEnded
+from rmfab.screen.desk import Desk, Panel, Told
 from rmfab.screen.ink import Row
 from rmfab.screen.keys import Keys
 from rmfab.screen.scans import PAUSE_SECONDS
-from rmfab.screen.screen_terminal import Question
 from rmfab.screen.theme import COLOURS, NO_COLOURS
 
 TICK_SECONDS = 0.5
@@ -34,9 +32,9 @@ _KEY_NAMES = {"ctrl+c": "f10", "ctrl+q": "f10", "ctrl+m": "enter", "ctrl+j": "en
 
 
 class Happened(TextualMessage):
-    """An event of the line, a question, or what is around the line."""
+    """What a thread of the line has told."""
 
-    def __init__(self, what: LineEvent | Question | Surroundings | tuple[str, str]) -> None:
+    def __init__(self, what: Told) -> None:
         super().__init__()
         self.what = what
 
@@ -120,7 +118,7 @@ class LineApp(App[None], inherit_bindings=False):
         self._draw()
         self._started(self)
 
-    def tell(self, what: LineEvent | Question | Surroundings | tuple[str, str]) -> None:
+    def tell(self, what: Told) -> None:
         """Take in *what*, from any thread. Progress waits for the next tick: there are hundreds a second."""
         if isinstance(what, StepProgress):
             self._progress[what.slot] = what

@@ -15,7 +15,8 @@ from rmfab.language.line_texts import REQUEST_TEXTS
 from rmfab.language.speech import Language, Speech, speech_in
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, Message, UnitEnded
-from rmfab.screen.draw_bars import FOOT_ROWS, HEAD_ROWS, FootText, Surroundings, TopNumbers, draw_foot, draw_head
+from rmfab.report.period import Recently
+from rmfab.screen.draw_bars import FOOT_ROWS, HEAD_ROWS, FootText, Surroundings, draw_foot, draw_head
 from rmfab.screen.draw_detail import draw_detail
 from rmfab.screen.draw_help import draw_help
 from rmfab.screen.draw_numbers import draw_numbers
@@ -24,8 +25,11 @@ from rmfab.screen.hands import Hands
 from rmfab.screen.ink import Row, filled
 from rmfab.screen.scans import ScanField
 from rmfab.screen.screen_terminal import Answers, Question, ScreenTerminal
-from rmfab.screen.tally import HOUR
-from rmfab.screen.wall import Wall
+from rmfab.screen.top_counter import TopCounter
+from rmfab.screen.wall import Past, Wall
+
+Told = LineEvent | Question | Surroundings | Past | tuple[str, str]
+"""An event of the line, a question, what is around the line, what was before it, or a message as level and text."""
 
 
 class Body(Enum):
@@ -50,26 +54,25 @@ class Panel:
         return max(1, self.height - HEAD_ROWS - FOOT_ROWS)
 
 
-CountUnits = Callable[[Wall, float, int | None], TopNumbers]
-
-
-def numbers_of_run(wall: Wall, now: float, left: int | None) -> TopNumbers:
-    """Return the numbers of the top line, of the units of this run; the shift began with it."""
-    tally = wall.tally
-    return TopNumbers(tally.verdicts(), tally.first_pass(now - HOUR), tally.first_pass(), left)
-
-
 class Desk:
-    """The operator's desk over *wall*. Its orders go to *hands*, its answers and scans for the line to *terminal*."""
+    """The operator's desk over *wall*. Its orders go to *hands*, its answers and scans for the line to *terminal*.
+
+    *today*: since when hour, shift and day count now.
+    """
 
     def __init__(
-        self, wall: Wall, hands: Hands, terminal: ScreenTerminal, language: Language = Language.ENGLISH
+        self,
+        wall: Wall,
+        hands: Hands,
+        terminal: ScreenTerminal,
+        today: Callable[[], Recently],
+        language: Language = Language.ENGLISH,
     ) -> None:
         self.wall = wall
         self.hands = hands
         self.terminal = terminal
         self.language = language
-        self.count: CountUnits = numbers_of_run
+        self._counter = TopCounter(wall, today)
         self.limits: Mapping[str, str] = {}
         self.sound = False
         self.only_ascii = False
@@ -90,9 +93,11 @@ class Desk:
         """The texts of the chosen language."""
         return speech_in(self.language)
 
-    def take(self, what: LineEvent | Question | Surroundings | tuple[str, str], now: float) -> None:
-        """Take in an event of the line, a question, what is around the line, or a message as level and text."""
+    def take(self, what: Told, now: float) -> None:
+        """Take in what a thread of the line has told."""
         match what:
+            case Past():
+                self.wall.recall(what)
             case Question():
                 self.questions.append(what)
             case Surroundings():
@@ -122,7 +127,7 @@ class Desk:
 
     def rows(self, panel: Panel, now: float) -> list[Row]:
         """Return the whole screen as rows of its size."""
-        numbers = self.count(self.wall, now, self.left)
+        numbers = self._counter.count(self.left)
         return [
             *draw_head(self.wall.heading, numbers, self._now_around(now), self.speech, panel.width),
             *self._body(Frame(panel.width, panel.body, self.speech, now, self.chosen)),
@@ -149,7 +154,7 @@ class Desk:
                 visits = self.wall.visits(self.chosen)
                 rows = draw_detail(tile, visits, self._console_of(self.chosen), self.limits, view)
             case Body.NUMBERS:
-                rows = draw_numbers(self.wall.tally, view)
+                rows = draw_numbers(self.wall.tally, tuple(self.wall.tiles), self._counter.since.shift, view)
             case Body.HELP:
                 rows = draw_help(view)
         self.offset = max(0, min(self.offset, len(rows) - view.height))

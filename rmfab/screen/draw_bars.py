@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from rich.cells import cell_len
-
 from rmfab.errors import one_line
 from rmfab.language.durations import clock
 from rmfab.language.speech import Speech, marked
+from rmfab.language.widths import cells
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import Message
+from rmfab.report.unit_tally import percent
 from rmfab.report.yields import Ratio
 from rmfab.screen.ink import Piece, Row, cut, filled, padded, width_of
-from rmfab.screen.tally import percent
 from rmfab.screen.tile import LOOK_WORDS, Look
 from rmfab.screen.wall import Heading
 
@@ -42,12 +41,16 @@ _TOTALS = (
 
 @dataclass(frozen=True)
 class TopNumbers:
-    """The numbers of the top line: units *today* by verdict, first-pass yield, and what is *left* in the batch."""
+    """The numbers of the top line: units *today* by verdict, first-pass yield, and what is *left* in the batch.
+
+    *remembers*: they begin before this run, as far as day and shift do.
+    """
 
     today: Counter[Outcome]
     hour: Ratio
     shift: Ratio
     left: int | None = None
+    remembers: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,16 +101,18 @@ def draw_head(heading: Heading, numbers: TopNumbers, around: Surroundings, speec
         )
         if state
     ]
-    named = (
-        marked("first-pass yield: last hour {hour}, shift {shift}")
-        if wide
-        else marked("yield 1 h {hour}, shift {shift}")
-    )
-    yields: list[Piece] = [
-        (tr(named, hour=percent(numbers.hour), shift=percent(numbers.shift)), "bar"),
-        (_GAP + clock(around.runs) + " ", "bar-dim"),
-    ]
+    yields: list[Piece] = [(_yields(numbers, speech, wide=wide), "bar"), (_GAP + clock(around.runs) + " ", "bar-dim")]
     return [first, _row(people, yields, width)]
+
+
+def _yields(numbers: TopNumbers, speech: Speech, *, wide: bool) -> str:
+    """Return the first-pass yields; those of this run alone are called so."""
+    if not numbers.remembers:
+        run = marked("first-pass yield of this run: {shift}") if wide else marked("yield of this run {shift}")
+        return speech.tr(run, shift=percent(numbers.shift))
+    whole = marked("first-pass yield: last hour {hour}, shift {shift}")
+    named = whole if wide else marked("yield 1 h {hour}, shift {shift}")
+    return speech.tr(named, hour=percent(numbers.hour), shift=percent(numbers.shift))
 
 
 def _row(left: list[Piece], right: list[Piece], width: int) -> Row:
@@ -116,7 +121,7 @@ def _row(left: list[Piece], right: list[Piece], width: int) -> Row:
     pieces: list[Piece] = [(" ", "bar")]
     for text, style in left:
         used = width_of(tuple(pieces))
-        if text and used + cell_len(text) + len(_GAP) <= room:
+        if text and used + cells(text) + len(_GAP) <= room:
             pieces += [(text, style), (_GAP, "bar")]
         elif text and used < room - 8:
             pieces += [(cut(text, room - used - 1), style), (" ", "bar")]
@@ -132,7 +137,7 @@ def draw_foot(foot: FootText, speech: Speech, width: int) -> list[Row]:
 
 def _scan(foot: FootText, speech: Speech, width: int) -> Row:
     label = f" {speech.tr('Scan')} "
-    room = min(44, max(16, width // 3)) - cell_len(label)
+    room = min(44, max(16, width // 3)) - cells(label)
     field = foot.scanned[-(room - 1) :] + "_"
     message, style = "", "dim"
     if foot.message is not None:
@@ -146,7 +151,7 @@ def _scan(foot: FootText, speech: Speech, width: int) -> Row:
 def _question(foot: FootText, width: int) -> Row:
     more = f" (+{foot.more})" if foot.more else ""
     answer = f" {foot.scanned}_ "
-    asked = cut(f" ? {foot.question}{more}", width - cell_len(answer) - 1)
+    asked = cut(f" ? {foot.question}{more}", width - cells(answer) - 1)
     return filled(((asked, "question"), (" ", "question"), (answer, "field")), width, "question")
 
 
@@ -154,7 +159,7 @@ def _keys(speech: Speech, width: int) -> Row:
     pieces: list[Piece] = []
     for key, what in KEYS:
         name = speech.tr(what)
-        if width_of(tuple(pieces)) + len(key) + cell_len(name) + 2 > width:
+        if width_of(tuple(pieces)) + len(key) + cells(name) + 2 > width:
             break
         pieces += [(key, "key"), (f"{name} ", "bar")]
     return filled(tuple(pieces), width, "bar")

@@ -7,19 +7,24 @@ from itertools import zip_longest
 
 from rmfab.language.durations import clock
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import UnitEnded
+from rmfab.report.first_passes import CauseShare
+from rmfab.report.unit_tally import UnitTally, Verdict, percent
+from rmfab.report.yields import Tally
 from rmfab.screen.block_letters import BLOCK, MARKS
 from rmfab.screen.draw_wall import Frame
 from rmfab.screen.ink import Row, cut, filled, padded
-from rmfab.screen.tally import CauseCount, RunTally, SlotCount, percent
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
 _BAR = 16
 
 
-def draw_numbers(tally: RunTally, view: Frame) -> list[Row]:
-    """Return the view as rows: beside each other on a wide screen, else one below the other."""
-    units, causes, slots = _units(list(tally.recent), view), _causes(tally.causes(), view), _slots(tally.slots(), view)
+def draw_numbers(tally: UnitTally, names: Sequence[str], since: str, view: Frame) -> list[Row]:
+    """Return the view as rows: beside each other on a wide screen, else one below the other.
+
+    Causes and the slots *names* are those of verdicts at *since* or later.
+    """
+    units, causes = _units(tally.recent[::-1], view), _causes(tally.first_passes(since).pareto(), view)
+    slots = _slots(tally, names, since, view)
     if view.width < 120:
         return _indented([*causes, (), *slots, (), *units])
     half = view.width // 2
@@ -32,20 +37,20 @@ def _indented(rows: Sequence[Row]) -> list[Row]:
     return [(("  ", "paper"), *row) for row in rows]
 
 
-def _units(recent: Sequence[UnitEnded], view: Frame) -> list[Row]:
+def _units(recent: Sequence[Verdict], view: Frame) -> list[Row]:
     tr = view.speech.tr
     width = view.width if view.width < 120 else view.width // 2
     rows: list[Row] = [((tr("last units"), "strong"),)]
     for ended in recent:
         look = VERDICTS.get(ended.outcome)
         word = padded(tr(LOOK_WORDS[look]), 8) if look else padded(ended.outcome.value, 8)
-        said = f"{ended.ts[11:19]}  {padded(ended.serial or ended.mac or '-', 17)} {padded(ended.slot, 6)} "
+        said = f"{ended.ts[11:19]}  {padded(ended.unit or '-', 17)} {padded(ended.slot, 6)} "
         why = f" {clock(ended.seconds):>5}  {view.speech.summary(ended.cause, ended.reason)}"
         rows.append(((said, "paper"), (word, f"{look}-text" if look else "dim"), (cut(why, width - 48), "dim")))
     return rows
 
 
-def _causes(causes: Sequence[CauseCount], view: Frame) -> list[Row]:
+def _causes(causes: Sequence[CauseShare], view: Frame) -> list[Row]:
     """Return the causes of first-pass failures, with bars and the share that each makes with those above it."""
     tr = view.speech.tr
     rows: list[Row] = [((tr("why units failed at the first pass"), "strong"),)]
@@ -54,29 +59,32 @@ def _causes(causes: Sequence[CauseCount], view: Frame) -> list[Row]:
     for one in causes[:8]:
         cells = max(1, round(_BAR * one.units / most))
         bar = ((BLOCK * cells, "done"), (" " * (_BAR - cells), "paper"))
-        what = cut(f"{one.cause}: {view.speech.summary(one.cause)}", width)
-        rows.append((*bar, (f"{one.units:>4} {100 * one.share:4.0f} %  {what}", "paper")))
+        where = f"{tr(one.step)}, " if one.step else ""
+        what = cut(f"{where}{one.cause}: {view.speech.summary(one.cause)}", width)
+        rows.append((*bar, (f"{one.units:>4} {100 * one.cumulative:4.0f} %  {what}", "paper")))
     return rows if causes else [*rows, ((tr("none"), "dim"),)]
 
 
-def _slots(slots: Sequence[SlotCount], view: Frame) -> list[Row]:
-    """Return the slots side by side: verdicts by number, and the first-pass yield."""
-    tr = view.speech.tr
+def _slots(tally: UnitTally, names: Sequence[str], since: str, view: Frame) -> list[Row]:
+    """Return the slots side by side: first passes by number, runs without a verdict, and the first-pass yield."""
+    tr, passes, spoilt = view.speech.tr, tally.first_passes(since).slots, tally.spoilt(since)
     head = (
         f"{padded(tr('slot'), 12)}"
         + "".join(f"{MARKS[VERDICTS[one]]:>6}" for one in _COLUMNS)
         + f"  {tr('first pass')}"
     )
     rows: list[Row] = [((tr("slots side by side"), "strong"),), ((head, "dim"),)]
-    for one in slots:
-        counts = "".join(f"{one.verdicts[outcome] or '-':>6}" for outcome in _COLUMNS)
-        share = one.first_pass.passed / one.first_pass.whole if one.first_pass.whole else 0.0
-        cells = round(_BAR * share)
+    for name in names:
+        first = passes.get(name, _NONE)
+        numbers = (first.passed, first.failed, spoilt[name, Outcome.ERROR], spoilt[name, Outcome.ABORTED])
+        counts = "".join(f"{number or '-':>6}" for number in numbers)
+        cells = round(_BAR * (first.ratio.value or 0.0))
         rows.append((
-            (padded(one.slot, 12), "paper"), (counts, "paper"), (f"  {percent(one.first_pass):>8} ", "paper"),
-            (BLOCK * cells, "done"), ("-" * (_BAR - cells if one.first_pass.whole else 0), "to-do"),
+            (padded(name, 12), "paper"), (counts, "paper"), (f"  {percent(first.ratio):>8} ", "paper"),
+            (BLOCK * cells, "done"), ("-" * (_BAR - cells if first.ratio.whole else 0), "to-do"),
         ))  # fmt: skip
     return rows
 
 
+_NONE = Tally()
 _COLUMNS = (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED)

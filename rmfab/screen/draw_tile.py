@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.cells import cell_len
-
 from rmfab.language.durations import clock
 from rmfab.language.speech import Speech
+from rmfab.language.widths import cells, end_of
 from rmfab.line.events import Step
 from rmfab.screen.block_letters import BLOCK, MARKS, drawn_verdict
 from rmfab.screen.ink import Row, centred, line, padded, wrapped
@@ -52,9 +51,9 @@ def _head(tile: Tile, paper: Paper) -> Row:
     name = f"{'>' if paper.chosen else ' '}{tile.slot}"
     unit = tile.unit
     room = paper.width - len(mark) - 2
-    if len(name) + 1 + len(unit) > room:  # the ends of ports and of serials are what differs
-        name = name if len(name) <= room // 2 else name[0] + name[-(room // 2) + 1 :]
-        unit = unit[-(room - len(name) - 1) :]
+    if cells(name) + 1 + cells(unit) > room:  # the ends of ports and of serials are what differs
+        name = end_of(name, room // 2, name[0])
+        unit = end_of(unit, room - cells(name) - 1)
     return line(paper.width, style, f"{name} {unit}", f"{mark} ")
 
 
@@ -167,7 +166,7 @@ def draw_band(look: Look, speech: Speech, width: int, height: int) -> list[Row]:
     """Return the verdict on its colour: in blocks as large as they fit, else as a word with its mark."""
     word, said = LOOK_WORDS[look], speech.tr(LOOK_WORDS[look])
     translated = int(said != word)
-    spaced = " ".join(said) if 2 * cell_len(said) + 6 <= width else said
+    spaced = " ".join(said) if 2 * cells(said) + 6 <= width else said
     drawing = drawn_verdict(look, word, width, height - translated)
     if drawing is None:
         middle: list[Row] = [((centred(f"{MARKS[look]} {spaced}", width), look.value),)]

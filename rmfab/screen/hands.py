@@ -20,8 +20,11 @@ class Hands(Protocol):
     def unlock(self, slot: str) -> bool:
         """Put *slot* into service again, for a supervisor; return whether it was locked."""
 
-    def reprint(self, slot: str) -> str | None:
-        """Print the label of the unit on *slot* again; return why not, in English, or None."""
+    def reprint(self, slot: str, serial: str) -> str | None:
+        """Print the label of the unit *serial* on *slot* again; return why not, in English, or None.
+
+        What becomes of it is told as a message.
+        """
 
     def finish(self) -> None:
         """Start no more boards."""
@@ -34,6 +37,16 @@ class Hands(Protocol):
 
     def enter(self, operator: str) -> str | None:
         """Let *operator* work here from now on; return why not, in English, or None."""
+
+    def close(self) -> None:
+        """Wait for what goes on, once the line is stopped."""
+
+    def learn(self, serial: str) -> None:
+        """Look up what the label of the unit *serial* calls it. Raise RmfabError if the ledger does not answer."""
+
+    @property
+    def printer(self) -> str:
+        """The state of the printer in a word, empty if the line prints no labels."""
 
     def console(self, log: str | None) -> tuple[str, ...]:
         """Return the last lines of the console log *log*, which has no secrets."""

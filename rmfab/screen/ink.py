@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len, set_cell_size
-
 from rmfab.errors import one_line
+from rmfab.language import widths
+from rmfab.language.widths import cells, start_of
 
 Piece = tuple[str, str]
 Row = tuple[Piece, ...]
@@ -20,37 +20,33 @@ Row = tuple[Piece, ...]
 _WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]|[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]+|\s+")
 _NOT_FIRST = "\uff0c\u3002\uff1b\uff1a\uff01\uff1f\u3001\uff09\u201d\u300b"
 """Chinese punctuation that must not start a line: comma, full stop, semicolon, colon, closing marks."""
-_CUT = ".."
 
 
 def width_of(row: Row) -> int:
     """Return the columns that *row* takes."""
-    return sum(cell_len(text) for text, _ in row)
+    return sum(cells(text) for text, _ in row)
 
 
 def cut(text: str, width: int) -> str:
     """Return *text*, which may come from a device, on one line of at most *width* columns."""
-    text = one_line(text, 4 * max(width, 1) + 8)
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, max(0, width - len(_CUT))) + _CUT[: max(0, width)]
+    return start_of(one_line(text, 4 * max(width, 1) + 8), width)
 
 
 def padded(text: str, width: int) -> str:
     """Return *text* on exactly *width* columns."""
-    return set_cell_size(cut(text, width), max(0, width))
+    return widths.padded(cut(text, width), width)
 
 
 def centred(text: str, width: int) -> str:
     """Return *text* in the middle of *width* columns."""
     text = cut(text, width)
-    return set_cell_size(" " * ((width - cell_len(text)) // 2) + text, max(0, width))
+    return widths.padded(" " * ((width - cells(text)) // 2) + text, width)
 
 
 def line(width: int, style: str, left: str, right: str = "") -> Row:
     """Return one row of *width* columns: *left*, cut if it must be, and *right*."""
     right = cut(right, width)
-    room = width - cell_len(right) - (1 if right else 0)
+    room = width - cells(right) - (1 if right else 0)
     return ((padded(left, room) + (" " if right else "") + right, style),)
 
 
@@ -59,9 +55,9 @@ def filled(row: Row, width: int, style: str) -> Row:
     pieces: list[Piece] = []
     left = width
     for text, name in row:
-        size = cell_len(text)
+        size = cells(text)
         if size > left:
-            pieces.append((set_cell_size(text, left), name))
+            pieces.append((widths.padded(start_of(text, left, ""), left), name))
             left = 0
             break
         pieces.append((text, name))
@@ -73,7 +69,7 @@ def wrapped(text: str, width: int, rows: int) -> list[str]:
     """Return *text* on at most *rows* lines of *width* columns, broken between words; `..` says that it is cut."""
     lines = [""]
     for word in _WORD.findall(one_line(text, 4096)):
-        fits = cell_len(lines[-1] + word.rstrip()) <= width
+        fits = cells(lines[-1] + word.rstrip()) <= width
         if not fits and lines[-1] and word[0] not in _NOT_FIRST:
             lines.append("")
         if lines[-1] or not word.isspace():

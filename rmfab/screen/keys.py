@@ -10,11 +10,13 @@ from rmfab.screen.desk import Body, Desk, Panel
 from rmfab.screen.draw_wall import wall_grid
 from rmfab.screen.scans import BadgeScan, Code, CodeScan, NameScan, PayloadScan, Scanned, parse_scan
 from rmfab.screen.screen_terminal import Answers
-from rmfab.screen.tile import Look
+from rmfab.screen.tile import Look, Tile
 
 _BODIES = {"f1": Body.HELP, "f2": Body.DETAIL, "f3": Body.NUMBERS}
 _MOVES = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 _YES, _NO = ("y", "yes", "是"), ("n", "no", "否")
+_SAME_ORDER_SECONDS = 2.0
+"""The same order within this time is the same one: a key that is held repeats itself, and so may a scanner."""
 _NOT_HERE = marked("{name} is no unit or slot of this station")
 
 
@@ -23,10 +25,12 @@ class Keys:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._now = 0.0
+        self._reprinted = ("", "", 0.0)
 
     def press(self, key: str, letter: str | None, now: float, panel: Panel) -> bool:
         """Do what *key* asks for; *letter* is what it types. Return whether the screen ends."""
-        desk = self._desk
+        desk, self._now = self._desk, now
         if key == "f10" or (desk.over is not None and key == "enter"):
             return self._end()
         if key == "enter":
@@ -45,7 +49,7 @@ class Keys:
 
     def rested(self, now: float, panel: Panel) -> None:
         """Note that no key has come for a moment: a scan without Enter is complete, and a single `y` was an answer."""
-        desk = self._desk
+        desk, self._now = self._desk, now
         if not desk.scan.rested(now):
             return
         asked = desk.questions[0] if desk.questions else None
@@ -212,6 +216,19 @@ class Keys:
                 desk.hands.start(slot)
                 desk.note(marked("{slot} starts as soon as its board answers"), slot=slot)
             case Code.REPRINT:
-                why = desk.hands.reprint(slot)
-                if why:
-                    desk.note(why, "warning")
+                self._reprint(slot, tile)
+
+    def _reprint(self, slot: str, tile: Tile) -> None:
+        """Print the label of the unit on *slot* again: once for a key that is held, or a code that is read twice."""
+        desk, now = self._desk, self._now
+        last, self._reprinted = self._reprinted, (slot, tile.unit, now)
+        if last[:2] == (slot, tile.unit) and now - last[2] < _SAME_ORDER_SECONDS:
+            return
+        if tile.look is Look.WORKING:
+            desk.note(marked("{slot}: a unit is at work already"), slot=slot)
+        elif not tile.unit or tile.serial is None:
+            desk.note(marked("{slot}: no unit here, so no label is printed"), "warning", slot=slot)
+        elif why := desk.hands.reprint(slot, tile.serial):
+            desk.note(why, "warning", serial=tile.serial)
+        else:
+            desk.note(marked("{serial}: its label is printed again"), serial=tile.serial)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rmfab.errors import InputError, RmfabError, StationError, printable
-from rmfab.identity.qr import parse_payload
-from rmfab.language.speech import Language, marked
-from rmfab.ledger.badge import Badge
-from rmfab.ledger.events import timestamp
-from rmfab.line.events import LineEvent, Step, StepEnded
+from rmfab.errors import StationError
+from rmfab.language.speech import Language
+from rmfab.line.events import LineEvent, Step
 from rmfab.operations.run_line import LineRequest, LineRun
+from rmfab.report.period import recently
 from rmfab.screen.desk import Desk
 from rmfab.screen.draw_bars import Surroundings
+from rmfab.screen.ledger_look import LedgerLook
+from rmfab.screen.line_hands import LineHands
 from rmfab.screen.own_terminal import own_terminal
 from rmfab.screen.screen_terminal import ScreenTerminal
 from rmfab.screen.wall import Heading, Wall
@@ -31,10 +28,6 @@ if TYPE_CHECKING:
     from rmfab.screen.app import LineApp
 
 LOG_NAME = "screen.log"
-_LOOK_SECONDS = 2.0
-_COLOUR = re.compile(r"\\x1b\[[0-9;]*m|\\r$")
-"""The colours and carriage returns of ESP-IDF's log, as the log file has them."""
-_TAIL_BYTES, _TAIL_LINES = 64 << 10, 400
 
 
 @dataclass(frozen=True)
@@ -50,92 +43,6 @@ class ScreenOptions:
     by_hand: bool = False
     colours: bool = True
     see: Callable[[LineEvent], None] = lambda _: None
-
-
-class LineHands:
-    """The hands of the operator on a line that runs."""
-
-    def __init__(self, run: LineRun, badge: Badge) -> None:
-        self._run = run
-        self._badge = badge
-        self._names: dict[str, str] = {}
-
-    def acknowledge(self, slot: str) -> None:
-        """See `Hands`."""
-        self._run.floor.starts.acknowledge(slot)
-
-    def start(self, slot: str) -> None:
-        """See `Hands`."""
-        self._run.floor.starts.start(slot)
-
-    def abort(self, slot: str) -> bool:
-        """See `Hands`."""
-        return self._run.floor.starts.abort(slot)
-
-    def unlock(self, slot: str) -> bool:
-        """See `Hands`."""
-        book = self._run.floor.job.slots
-        named = next(one for one in self._run.slots if one.name == slot)
-        return book is not None and book.unlock(named, "unlocked at the operator's screen")
-
-    def reprint(self, slot: str) -> str | None:  # noqa: ARG002 - a reason is asked for where labels are printed again
-        """See `Hands`."""
-        return marked("print it again with `rmfab label SERIAL --print --reason`")
-
-    @property
-    def printer(self) -> str:
-        """The state of the printer in a word, empty if the line prints no labels."""
-        labels = self._run.floor.job.labels
-        if labels is None or labels.queue is None:
-            return ""
-        return marked("ok") if labels.queue.ready else marked("not ready")
-
-    def finish(self) -> None:
-        """See `Hands`."""
-        self._run.floor.finish()
-
-    def stop(self) -> None:
-        """See `Hands`."""
-        self._run.stop()
-
-    def unit_of(self, payload: str) -> str | None:
-        """See `Hands`."""
-        try:
-            return self._names.get(parse_payload(payload).name)
-        except InputError:
-            return None
-
-    def learn(self, serial: str) -> None:
-        """Look up what the label of the unit *serial* calls it. Raise RmfabError if the ledger does not answer."""
-        identity = self._run.floor.job.ledger.identity_by_serial(serial)
-        if identity is not None:
-            self._names[identity.record.service_name] = serial
-
-    def enter(self, operator: str) -> str | None:
-        """See `Hands`."""
-        try:
-            self._badge.pass_to(operator)
-        except InputError as error:
-            return error.what
-        return None
-
-    def console(self, log: str | None) -> tuple[str, ...]:
-        """See `Hands`."""
-        return console_tail(log)
-
-
-def console_tail(log: str | None) -> tuple[str, ...]:
-    """Return the last lines of the file *log*; none if there is none."""
-    if log is None:
-        return ()
-    try:
-        with Path(log).open("rb") as file:
-            file.seek(max(0, Path(log).stat().st_size - _TAIL_BYTES))
-            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ()
-    lines = (printable(_COLOUR.sub("", line)).rstrip() for line in text.splitlines()[-_TAIL_LINES:])
-    return tuple(line for line in lines if line)
 
 
 def heading_of(run: LineRun, request: LineRequest, station: str) -> Heading:
@@ -172,6 +79,7 @@ def show_screen(
         app.run(mouse=False)
     terminal.ended()
     run.stop()
+    app.desk.hands.close()
     finish_app(app)
 
 
@@ -188,7 +96,8 @@ def prepared_app(
     starts.acknowledged, starts.by_hand = True, options.by_hand
     names = tuple(slot.name for slot in run.slots)
     wall = Wall(heading_of(run, request, workspace.station.name), names, time.monotonic())
-    desk = Desk(wall, LineHands(run, workspace.badge), terminal, options.language)
+    shifts, now = workspace.station.shifts, workspace.now
+    desk = Desk(wall, LineHands(run, workspace, terminal), terminal, lambda: recently(now(), shifts), options.language)
     desk.only_ascii, desk.sound, desk.limits = options.only_ascii, options.sound, limits_of(run)
     desk.around = Surroundings(operator=workspace.badge.name or "")
     return LineApp(desk, lambda app: _start(app, workspace, run, terminal, options), colours=options.colours)
@@ -205,18 +114,13 @@ def finish_app(app: LineApp) -> None:
 def _start(app: LineApp, workspace: Workspace, run: LineRun, terminal: ScreenTerminal, options: ScreenOptions) -> None:
     """Start the line, and the look at the ledger, in threads of their own."""
     terminal.shown(app.tell)
-    job = run.floor.job
-    claimed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def left() -> int:
-        return workspace.inquiry.free(job.product.name, job.batch, ts=timestamp(job.now()))
-
-    threading.Thread(target=_run, args=(app, run, options, claimed), name="line", daemon=True).start()
-    if Step.CLAIM in job.steps:
-        threading.Thread(target=_look, args=(app, app.desk.hands, left, claimed), name="look", daemon=True).start()
+    look = LedgerLook(app, run, workspace)
+    threading.Thread(target=_run, args=(app, run, options, look), name="line", daemon=True).start()
+    if Step.CLAIM in run.floor.job.steps:
+        threading.Thread(target=look.run, name="look", daemon=True).start()
 
 
-def _run(app: LineApp, run: LineRun, options: ScreenOptions, claimed: queue.SimpleQueue[str | None]) -> None:
+def _run(app: LineApp, run: LineRun, options: ScreenOptions, look: LedgerLook) -> None:
     """Run the line to its end, and tell the screen what happens."""
     ending: BaseException | None = None
     try:
@@ -224,39 +128,8 @@ def _run(app: LineApp, run: LineRun, options: ScreenOptions, claimed: queue.Simp
             for event in events:
                 options.see(event)
                 app.tell(event)
-                if isinstance(event, StepEnded) and event.step is Step.CLAIM and event.serial is not None:
-                    claimed.put(event.serial)
+                look.note(event)
     except BaseException as error:  # noqa: BLE001 - raised in the main thread, once the screen is gone
         ending = error
-    claimed.put(None)
+    look.end()
     app.end(ending)
-
-
-def _look(app: LineApp, hands: LineHands, left: Callable[[], int], claimed: queue.SimpleQueue[str | None]) -> None:
-    """Look at the ledger after each claim, and now and then: what is left, and whether it answers."""
-    wanted: list[str] = []
-    while True:
-        try:
-            app.desk.left = left()
-            while wanted:
-                hands.learn(wanted[-1])
-                wanted.pop()
-            state = marked("ok")
-        except RmfabError:
-            state = marked("away")
-        printer, around = hands.printer, app.desk.around
-        if (state, printer) != (around.ledger, around.printer):
-            app.tell(
-                replace(
-                    around,
-                    ledger=state,
-                    ledger_well=state == "ok",
-                    printer=printer,
-                    printer_well=printer != "not ready",
-                )
-            )
-        with suppress(queue.Empty):
-            serial = claimed.get(timeout=_LOOK_SECONDS)
-            if serial is None:
-                return
-            wanted.append(serial)

@@ -24,7 +24,7 @@ from rmfab.line.events import (
     Stopped,
     UnitEnded,
 )
-from rmfab.screen.tally import RunTally
+from rmfab.report.unit_tally import UnitTally, Verdict
 from rmfab.screen.tile import Look, Tile, Visited
 
 _DURATIONS = 20
@@ -43,13 +43,25 @@ class Heading:
     release: str = ""
 
 
+@dataclass(frozen=True)
+class Past:
+    """Verdicts before this run. *whole*: all of this day and shift here, else those of one unit that came back."""
+
+    verdicts: tuple[Verdict, ...]
+    whole: bool
+
+
 class Wall:
-    """The tiles of *slots*, in the station's order, with the numbers of this run."""
+    """The tiles of *slots*, in the station's order, with the numbers of this run.
+
+    It *remembers* the day and the shift before it once `recall` was told of them.
+    """
 
     def __init__(self, heading: Heading, slots: Sequence[str], now: float) -> None:
         self.heading = heading
         self.tiles = {slot: Tile(slot, len(heading.steps)) for slot in slots}
-        self.tally = RunTally(slots)
+        self.tally = UnitTally()
+        self.remembers = False
         self.began = now
         self.messages: deque[Message] = deque(maxlen=_MESSAGES)
         self.stopped: RmfabError | None = None
@@ -59,6 +71,7 @@ class Wall:
     def take(self, event: LineEvent, now: float) -> None:
         """Take in one event of the line."""
         tile = self.tiles.get(event.slot)
+        self.tally.note(event)
         if isinstance(event, Stopped):
             self.stopped = event.error
         if isinstance(event, Message):
@@ -76,7 +89,7 @@ class Wall:
                 self._durations.setdefault(event.step, deque(maxlen=_DURATIONS)).append(event.seconds)
                 return replace(tile, done=(*tile.done, event), serial=event.serial, mac=event.mac)
             case UnitEnded():
-                return self._ended(tile, event, now)
+                return self._ended(tile, event)
             case SlotWaiting():
                 return replace(tile, gone=True, held=False, note=event.found)
             case SlotHeld():
@@ -96,14 +109,19 @@ class Wall:
             serial=event.serial, mac=event.mac,
         )  # fmt: skip
 
-    def _ended(self, tile: Tile, event: UnitEnded, now: float) -> Tile:
+    def _ended(self, tile: Tile, event: UnitEnded) -> Tile:
         visited = Visited(tile.done, event)
         self._visits[event.slot].append(visited)
-        self.tally.count(event, now)
         return replace(
             tile, step=None, part=None, done=(), last=visited, acknowledged=False, gone=False, held=False,
             serial=event.serial, mac=event.mac, note="",
         )  # fmt: skip
+
+    def recall(self, past: Past) -> None:
+        """Take in what the ledger has of the time before this run."""
+        self.remembers |= past.whole
+        for verdict in past.verdicts:
+            (self.tally.add if past.whole else self.tally.add_first)(verdict)
 
     def acknowledge(self, slot: str) -> bool:
         """Note that the operator has seen the FAIL on *slot*; return whether there was one."""

@@ -177,17 +177,8 @@ class Workspace:
 
     @cached_property
     def badge(self) -> Badge:
-        """Who works here: RMFAB_OPERATOR, or the login name. Raise InputError for a name that cannot be used."""
-        from rmfab.ledger.badge import Badge, bad_name
-
-        named = os.environ.get(OPERATOR_ENVIRONMENT)
-        if named:
-            wrong = bad_name(named)
-            if wrong is not None:
-                raise InputError(f"not the name of an operator: {wrong}", where=OPERATOR_ENVIRONMENT)
-            return Badge(named)
-        login = _login_name()
-        return Badge(None if login is None or bad_name(login) else login)
+        """Who works here. Raise InputError as `host_badge`."""
+        return host_badge()
 
     @cached_property
     def _station_ledger(self) -> Path | str | None:
@@ -435,6 +426,23 @@ class Workspace:
 
         there = is_there(self.trust_path) or self.trust_path.is_symlink()  # a dangling link is not "no trust file"
         return load_trust(self.trust_path)[1] if there else None
+
+
+def host_badge() -> Badge:
+    """Return who works at this host: RMFAB_OPERATOR, or the login name.
+
+    Raise InputError for a name that cannot be used.
+    """
+    from rmfab.ledger.badge import Badge, bad_name
+
+    named = os.environ.get(OPERATOR_ENVIRONMENT)
+    if named:
+        wrong = bad_name(named)
+        if wrong is not None:
+            raise InputError(f"not the name of an operator: {wrong}", where=OPERATOR_ENVIRONMENT)
+        return Badge(named)
+    login = _login_name()
+    return Badge(None if login is None or bad_name(login) else login)
 
 
 def nearest_station(folder: Path | None) -> Station:

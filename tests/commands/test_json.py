@@ -129,6 +129,7 @@ PROOFS = {
                          ("station admit " + STRANGER,)),
     "ledger backup": Proof("ledger backup copy.db", "ledger backup no/where.db"),
     "slot list": Proof("slot list", "-C fresh slot list", ("init fresh",)),
+    "slot history": Proof("slot history", "slot history A9"),
     "slot disable": Proof("slot disable A1 --reason loose", "slot disable A9"),
     "slot enable": Proof("slot enable A1", "slot enable A9"),
     "slot unlock": Proof("slot unlock A1 --reason mended", "slot unlock A9 --reason mended"),

@@ -42,29 +42,30 @@ def test_three_boards_lock_a_slot_for_all(tmp_path):
     assert (why.locked, "worn pin" in why.reason) == (True, True)
     assert other.out_of_service(A2) is None
     assert one.count(A1, SeenBoard("mac-9", FAIL, "silent")) is None, "it is locked already"
-    assert other.unlock(A1, "pin replaced")
-    assert not other.unlock(A1, "again")
+    assert other.unlock(A1, "pin replaced", "wei")
+    assert not other.unlock(A1, "again", None)
     assert one.out_of_service(A1) is None
     assert one.count(A1, SeenBoard("mac-4", FAIL, "silent")) is None
-    assert [(each["what"], each["reason"][:7]) for each in one.changes(A1)] == [
-        ("locked", "3 board"),
-        ("unlocked", "pin rep"),
+    assert [(each["what"], each["reason"][:7], each.get("operator")) for each in one.changes(A1)] == [
+        ("locked", "3 board", None),
+        ("unlocked", "pin rep", "wei"),
     ]
 
 
 def test_disabled(tmp_path):
     """A disabled slot is out of service until it is enabled; one of station.toml and one that is locked stay so."""
     one = book(tmp_path)
-    one.disable(A2, "cable\nis loose\x1b[2J")
+    one.disable(A2, "cable\nis loose\x1b[2J", "wei")
     why = one.out_of_service(A2)
     assert why is not None
-    assert (why.locked, why.reason) == (False, "cable\\nis loose\\x1b[2J")
-    assert [one.enable(A2), one.enable(A2)] == [True, False]
+    assert (why.locked, why.reason, why.operator) == (False, "cable\\nis loose\\x1b[2J", "wei")
+    assert str(why).endswith("(since 2026-11-29T10:00:00.000Z, by wei)")
+    assert [one.enable(A2, None), one.enable(A2, None)] == [True, False]
     off = Slot("A4", A1.link, enabled=False)
     assert "station.toml" in str(book(tmp_path, (off,)).out_of_service(off))
     for empty in ("", "  "):
         with pytest.raises(InputError):
-            one.disable(A2, empty)
+            one.disable(A2, empty, None)
 
 
 def test_lone_ports_are_not_in_it(tmp_path):
@@ -142,5 +143,5 @@ def test_what_status_looks_for(tmp_path):
     one = book(tmp_path)
     one.count(A1, SeenBoard("mac", Outcome.PASS))
     assert closed_slots._MARK not in path.read_bytes()
-    one.disable(A1, "loose")
+    one.disable(A1, "loose", None)
     assert closed_slots._MARK in path.read_bytes()

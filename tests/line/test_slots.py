@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import open_port
-from rmfab.board.presence import ByCommand, ByModemLine, ByUsb
+from rmfab.board.presence import ByCommand, ByModemLine, ByUsb, ClosedByCommand
 from rmfab.board.restart import Auto
 from rmfab.errors import StationError
+from rmfab.ledger.events import Outcome
 from rmfab.line.slot_watch import SlotWatch
+from rmfab.line.starts import Starts
 from rmfab.line.station import Slot
 from tests.line.floor import beside, found, serve, spec
 from tests.patience import until
@@ -175,6 +178,102 @@ def test_a_command_of_the_fixture(tmp_path):
     assert watch.look().board == "mac", "a trouble is no removal"
     code.write_text("1")
     assert watch.look().board is None
+
+
+class Lid:
+    """The lid of a fixture: its command exits with what the file `code` says."""
+
+    def __init__(self, folder):
+        self._code = folder / "code"
+        self.program = folder / "closed"
+        self.program.write_text(f"#!/bin/sh\nexit $(cat {self._code})\n")
+        self.program.chmod(0o755)
+        self.set(1)
+
+    def set(self, code):
+        self._code.with_suffix(".new").write_text(str(code))
+        self._code.with_suffix(".new").replace(self._code)
+
+    @property
+    def key(self):
+        return f"start = ['{self.program}']"
+
+
+@pytest.mark.slow
+def test_a_fixture_starts_its_boards(tmp_path):
+    """A board starts when its fixture is closed, and the next one when it was opened and is closed again; meanwhile
+    nothing touches the board. A command that fails is told, and starts nothing."""
+    factory, lid = found(tmp_path / "ws", units=2), Lid(tmp_path)
+
+    def play():
+        until(factory.events, "the line says nothing")
+        restarts = board.state()["restarts"]
+        lid.set(7)
+        until(lambda: said(factory, "A1", "the start command exited with 7"))
+        assert (board.state()["restarts"], ended("A1", 1)(factory)) == (restarts, False)
+        lid.set(0)
+        until(lambda: ended("A1", 1)(factory))
+        lid.set(1)
+        board.control("swap")
+        until(lambda: said(factory, "A1", "remove the board"))
+        lid.set(0)
+
+    with serve([spec()]) as (board,), beside(play):
+        stationed(factory, (board,), lid.key)
+        result = factory.do("run", "--loop")
+    assert (result.code, [unit["outcome"] for unit in result.units]) == (0, ["PASS", "PASS"])
+    assert set(factory.states().values()) == {"verified"}
+
+
+@pytest.mark.slow
+def test_a_single_run_waits_for_the_fixture(tmp_path):
+    """Without --loop, the line says that the fixture is open, and waits; a command that fails ends it with 4."""
+    factory, lid = found(tmp_path / "ws", units=1), Lid(tmp_path)
+
+    def play():
+        until(lambda: said(factory, "A1", "close the fixture"))
+        lid.set(0)
+
+    with serve([spec()]) as (board,):
+        stationed(factory, (board,), lid.key)
+        with beside(play):
+            result = factory.do("run")
+        assert (result.code, [unit["outcome"] for unit in result.units]) == (0, ["PASS"])
+        lid.program.unlink()
+        result = factory.do("run")
+    assert (result.code, result.units) == (4, [])
+    assert "the start command failed: [Errno 2]" in result.words
+
+
+def test_an_open_fixture(tmp_path):
+    """An open fixture is empty; what sees its board without contact still tells that it is there."""
+    lid, code = Lid(tmp_path), tmp_path / "there"
+    present = tmp_path / "present"
+    present.write_text(f"#!/bin/sh\nexit $(cat {code})\n")
+    present.chmod(0o755)
+    code.write_text("0")
+    link, start = SlotLink("rfc2217://127.0.0.1:1", 921600, Auto()), ClosedByCommand((str(lid.program),))
+    bare = SlotWatch(Slot("A1", link, start=start), "mac", 115200, lambda: None)
+    assert (bare.look().board, bare.look().waiting) == (None, "waiting: close the fixture")
+    seeing = Slot("A1", link, presence=ByCommand((str(present),)), start=start)
+    watch = SlotWatch(seeing, "mac", 115200, lambda: None)
+    assert (watch.look().board, watch.look().fixture_open) == ("mac", True)
+    lid.set(0)
+    assert (watch.look().board, watch.look().fixture_open) == ("mac", False)
+    code.write_text("1")
+    assert watch.look().board is None
+
+
+def test_a_closed_fixture_is_a_start_by_hand():
+    """Where boards wait for a hand, closing the fixture is one; a FAIL still wants to be acknowledged."""
+    starts = Starts()
+    starts.acknowledged = starts.by_hand = True
+    assert [starts.allows("A1", new=True, closed=closed) for closed in (False, True)] == [False, True]
+    starts.began("A1", threading.Event())
+    starts.ended("A1", Outcome.FAIL)
+    assert not starts.allows("A1", new=True, closed=True)
+    starts.acknowledge("A1")
+    assert starts.allows("A1", new=True, closed=True)
 
 
 def test_the_usb_port_goes_with_its_board(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from textual.pilot import Pilot
 
@@ -21,8 +22,10 @@ from rmfab.line.events import (
     StepStarted,
     UnitEnded,
 )
+from rmfab.line.shifts import PER_DAY
 from rmfab.operations.run_line import RUN_STEPS
 from rmfab.operations.terminal import UNATTENDED
+from rmfab.report.period import recently
 from rmfab.screen.app import LineApp
 from rmfab.screen.desk import Desk, Panel
 from rmfab.screen.ink import plain
@@ -58,7 +61,7 @@ def step(slot: str, which: Step, seconds: float = 1.0, serial: str = "LMP-000001
 
 
 def ended(
-    slot: str, outcome: Outcome = Outcome.PASS, cause: str | None = None, serial: str = "LMP-000001"
+    slot: str, outcome: Outcome = Outcome.PASS, cause: str | None = None, serial: str | None = "LMP-000001"
 ) -> UnitEnded:
     """Return the verdict of a unit."""
     reason = None if cause is None else f"it said {cause}"
@@ -109,15 +112,25 @@ class NotingHands:
         self.orders.append(("abort", slot))
         return self.at_work
 
-    def reprint(self, slot: str) -> str | None:
-        self.orders.append(("reprint", slot))
+    def reprint(self, slot: str, serial: str) -> str | None:
+        self.orders.append(("reprint", slot, serial))
         return None
+
+    def close(self) -> None:
+        self.orders.append(("close",))
 
     def finish(self) -> None:
         self.orders.append(("finish",))
 
     def stop(self) -> None:
         self.orders.append(("stop",))
+
+    def learn(self, serial: str) -> None:
+        self.orders.append(("learn", serial))
+
+    @property
+    def printer(self) -> str:
+        return ""
 
     def unlock(self, slot: str) -> bool:
         self.orders.append(("unlock", slot))
@@ -141,10 +154,12 @@ class Stage:
     count: int = 8
     language: Language = Language.ENGLISH
     hands: NotingHands = field(default_factory=NotingHands)
+    moment: datetime = datetime(2026, 1, 1, 10, 12, tzinfo=UTC)
     terminal: ScreenTerminal = field(default_factory=lambda: ScreenTerminal(UNATTENDED))
 
     def __post_init__(self) -> None:
-        self.desk = Desk(Wall(HEADING, slots(self.count), 0.0), self.hands, self.terminal, self.language)
+        wall = Wall(HEADING, slots(self.count), 0.0)
+        self.desk = Desk(wall, self.hands, self.terminal, lambda: recently(self.moment, PER_DAY), self.language)
 
     def show(self, *events: LineEvent, now: float = 1.0) -> None:
         """Let the line tell *events*."""

@@ -127,7 +127,7 @@ def test_pages() -> None:
 
 def test_text_in_wide_letters() -> None:
     """Chinese is cut and broken between letters, never inside one, and no line starts with a comma."""
-    assert (cut("合格不合格", 7), padded("合格", 5)) == ("合格 ..", "合格 ")
+    assert (cut("合格不合格", 7), padded("合格", 5)) == ("合格..", "合格 ")
     lines = wrapped("检查电源、USB 集线器和线缆。", 9, 5)
     assert not any(line[0] in "、。" for line in lines if line)
     assert wrapped("one two three four", 8, 2) == ["one two", "three .."]

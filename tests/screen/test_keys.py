@@ -8,6 +8,7 @@ import pytest
 
 from rmfab.errors import InputError
 from rmfab.language.speech import Language
+from rmfab.ledger.events import Outcome
 from rmfab.line.events import Step
 from rmfab.operations.terminal import Scan
 from rmfab.screen.desk import Body, Panel
@@ -97,14 +98,39 @@ def test_a_slots_label_chooses_it(stage: Stage) -> None:
 
 def test_codes_do_what_keys_do(stage: Stage) -> None:
     """RETRY, START, ABORT and REPRINT work for the chosen slot, or for the one that they name."""
-    stage.show(*step("A2", Step.FLASH)[:1])
+    stage.show(*step("A2", Step.FLASH)[:1], ended("A1"))
     for code in ("RETRY A3", "START", "ABORT A2", "RETRY A2", "REPRINT A1", "ABORT Z9", "BADGE:wei"):
         scan(stage, code)
     assert stage.hands.orders == [
-        ("start", "A3"), ("start", "A3"), ("abort", "A2"), ("reprint", "A1"), ("enter", "wei"),
+        ("start", "A3"), ("start", "A3"), ("abort", "A2"), ("reprint", "A1", "LMP-000001"), ("enter", "wei"),
     ]  # fmt: skip
     press(stage, "f8", "f6", "f9")
     assert [order[0] for order in stage.hands.orders[5:]] == ["start", "abort", "reprint"]
+
+
+def test_one_order_prints_once(stage: Stage) -> None:
+    """A key that is held, and a code that the scanner reads twice, print one label; a later order one more."""
+    stage.show(ended("A1"), ended("A2", serial="LMP-000002"))
+    hand = Keys(stage.desk)
+    for now in (10.0, 10.5, 10.53, 10.56, 12.4):
+        hand.press("f9", None, now, PANEL)
+    hand.press("right", None, 12.5, PANEL)
+    hand.press("f9", None, 12.6, PANEL)
+    hand.press("left", None, 12.7, PANEL)
+    hand.press("f9", None, 20.0, PANEL)
+    assert stage.hands.orders == [
+        ("reprint", "A1", "LMP-000001"), ("reprint", "A2", "LMP-000002"), ("reprint", "A1", "LMP-000001"),
+    ]  # fmt: skip
+    assert "LMP-000001: its label is printed again" in stage.text((120, 24))
+
+
+def test_no_label_without_a_unit(stage: Stage) -> None:
+    """A slot that is empty or at work has no unit whose label could be printed, nor has a board without a serial."""
+    stage.show(*step("A2", Step.FLASH)[:1], ended("A4"), empty("A4"), ended("A5", Outcome.ERROR, "no-sync", None))
+    for slot, told in (("A1", "no unit here"), ("A2", "at work already"), ("A4", "no unit"), ("A5", "no unit")):
+        scan(stage, f"REPRINT {slot}")
+        assert told in stage.text((120, 24)), slot
+    assert stage.hands.orders == []
 
 
 def test_a_retry_acknowledges(stage: Stage) -> None:

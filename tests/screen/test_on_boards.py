@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.ledger.states import State
 from rmfab.operations.run_line import LineRequest, run_line
 from rmfab.operations.terminal import UNATTENDED
+from rmfab.report.yields import Ratio
 from rmfab.screen.app import LineApp
 from rmfab.screen.screen_terminal import ScreenTerminal
 from rmfab.screen.show import ScreenOptions, finish_app, prepared_app
@@ -23,6 +25,7 @@ from rmfab.screen.tile import Look
 from rmfab.virtual import BoardHandle
 from tests.line.floor import Factory, found, serve, spec
 from tests.patience import PATIENCE
+from tests.report.test_forms import called
 from tests.screen.stage import SMALL, scanned, service, until
 from tests.screen.test_app import shown
 
@@ -37,12 +40,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Shift:
     """The screen over *boards* at the slots A1, A2 and so on, while its story is played."""
 
-    def __init__(self, factory: Factory, boards: list[BoardHandle], **options: object) -> None:
+    def __init__(self, factory: Factory, boards: list[BoardHandle], station: str = "", **options: object) -> None:
         slots = "".join(
             f'[[slot]]\nname = "A{number}"\nport = "{board.url}"\nunit = "{board.provisioning_url}"\n'
             for number, board in enumerate(boards, 1)
         )
-        (factory.root / "station.toml").write_text(f'[station]\nname = "bench-1"\n{slots}', encoding="utf-8")
+        (factory.root / "station.toml").write_text(f'[station]\nname = "bench-1"\n{station}\n{slots}', encoding="utf-8")
         self.boards = {f"A{number}": board for number, board in enumerate(boards, 1)}
         self.terminal = ScreenTerminal(UNATTENDED)
         request = LineRequest(release=factory.root / "build", loop=True)
@@ -72,6 +75,7 @@ class Shift:
                 await pilot.press("f10")
                 await until(pilot, lambda: self.app.ended)
             self.terminal.ended()
+            self.app.desk.hands.close()
 
         asyncio.run(asyncio.wait_for(run(), 4 * PATIENCE))
         finish_app(self.app)
@@ -133,6 +137,46 @@ def test_retry_and_abort(two: Shift) -> None:
     with pytest.raises(StationError):
         two.play(story)
     assert [one.outcome for one in two.run.ended if one.slot == "A2"] == [Outcome.FAIL, Outcome.PASS]
+
+
+def test_the_next_run_of_a_shift(factory: Factory) -> None:
+    """A second run begins with the day and the shift so far: its numbers are those of the report of the shift.
+
+    A unit that failed in the first run and passes in the second is no first pass of the second.
+    """
+    with serve([spec(), spec(index=1, faults=("brownout",))]) as boards:
+        first = Shift(factory, list(boards))
+
+        async def morning(pilot: Pilot[None]) -> None:
+            await until(pilot, lambda: (first.look("A1"), first.look("A2")) == (Look.PASS, Look.FAIL))
+
+        with pytest.raises(UnitsFailed):
+            first.play(morning)
+        boards[1].control("fault none")
+        second = Shift(factory, list(boards))
+
+        async def afternoon(pilot: Pilot[None]) -> None:
+            desk = second.app.desk
+            await until(pilot, lambda: desk.wall.remembers)
+            await second.hand("A1", "swap")
+            await until(pilot, lambda: (second.look("A1"), second.look("A2")) == (Look.PASS, Look.PASS))
+            await until(pilot, lambda: " PASS 3   FAIL 0 " in shown(pilot))
+            await until(pilot, lambda: "yield 1 h 66.7 %, shift 66.7 %" in shown(pilot))
+            await pilot.press("f3")
+            await until(pilot, lambda: "boot, brownout:" in shown(pilot))
+            assert "1  100 %" in shown(pilot)
+
+        second.play(afternoon)
+    report = factory.root / "shift.json"
+    called(factory, "report", "--shift", "current", "-o", str(report))
+    told = json.loads(report.read_text())
+    tally = second.app.desk.wall.tally
+    passed = told["totals"]["first_pass"]
+    assert tally.first_pass() == Ratio(passed["passed"], passed["passed"] + passed["failed"]) == Ratio(2, 3)
+    assert tally.verdicts() == told["totals"]["verdicts"]
+    assert [(one.step, one.cause, one.units) for one in tally.first_passes().pareto()] == [
+        (one["step"], one["class"], one["units"]) for one in told["causes"]
+    ]
 
 
 def test_starts_by_hand(factory: Factory) -> None:
