@@ -1,15 +1,7 @@
 """The host's record of a pool: which ledger may give identities on this host, and what it has given.
 
-One file per ledger id, in the state folder of the host and outside every workspace, so that a workspace that is copied
-or restored does not bring its record along. It is written in place and never renamed, in two slots in turn, each with a
-checksum: a write that is cut off leaves the older slot.
-
-A copy of the file is recognised by its times. Our own write sets mtime and ctime to the moment of the write, which is
-also in the content. A copy has a later mtime, and one that keeps the mtime (`cp -a`, tar, rsync -a) a later ctime,
-which no program can set. The record is synced with fsync: fdatasync need not write the times (fsync(2)). Windows has no
-ctime of this kind; there the content names the file id, which a copy does not share.
-
-    <magic, 8 bytes> <generation, 8 bytes> <length, 4 bytes> <SHA-256 of generation, length and content> <content: JSON>
+Two files per ledger id, in the state folder of the host and outside every workspace, so that a workspace that is copied
+or restored does not bring its record along. `record_files` says how they prove that they are no copies themselves.
 """
 
 from __future__ import annotations
@@ -21,11 +13,10 @@ import hmac
 import json
 import os
 import secrets
-import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -34,16 +25,8 @@ from rmfab.errors import InputError, StationError
 from rmfab.files import file_error, make_folder, sync_folder
 from rmfab.json_text import parse_json
 from rmfab.ledger.host import STATE_ENVIRONMENT, PoolHost
+from rmfab.ledger.record_files import MOST_BYTES, FileLook, NoProof, Stored, look_at, stored_in, write_to
 
-SLOT_BYTES = 1 << 18
-"""The distance of the two slots: room for two thousand chains. The file is sparse."""
-
-_MAGIC = b"rmfabrec"
-_HEAD = struct.Struct("<8sQI32s")
-_TOLERANCE_NS = 100_000_000
-"""How far the times of the file may be from the moment of the write: the kernel's clock for files is coarse, up to
-10 ms behind (clock_getres(2), CLOCK_REALTIME_COARSE)."""
-_TRIES = 50
 _POLL_SECONDS = 0.0005
 """Only one process polls, the one whose turn at the ledger it is: the others wait in the queue of its writers."""
 
@@ -130,9 +113,10 @@ class HostRecord:
     """The record of the ledger *ledger_id* on *host*; usable from every thread."""
 
     def __init__(self, host: PoolHost, ledger_id: str) -> None:
-        self.path = host.state / f"{ledger_id}.pool"
+        self.path = host.state / f"{ledger_id}{_SUFFIXES[0]}"
+        self.paths = tuple(host.state / f"{ledger_id}{suffix}" for suffix in _SUFFIXES)
         self._changing = threading.RLock()
-        self._descriptor: int | None = None
+        self._files: list[int | None] = [None, None]
         self._holds = 0
         self._known: _Known | None = None
 
@@ -146,20 +130,29 @@ class HostRecord:
 
     def read(self) -> Holding | Unusable:
         """Return the record without locking it. Raise StationError if this user may not read it."""
+        while True:
+            files = [self._opened(at, os.O_RDONLY) for at in (0, 1)]
+            try:
+                if files[0] is None:
+                    return self.missing
+                found = _settled(files).content
+            finally:
+                _close(files)
+            if isinstance(found, Holding) or files[1] is not None or not self.paths[1].exists():
+                return found  # otherwise, the second file was made meanwhile
+
+    def _opened(self, at: int, flags: int) -> int | None:
+        """Open a file, None if it does not exist."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | _BINARY)
+            return os.open(self.paths[at], flags | _BINARY, 0o600)
         except FileNotFoundError:
-            return self.missing
+            return None
         except OSError as error:
-            raise self._error("cannot read the record of this pool", error) from error
-        try:
-            return _read(descriptor).content
-        finally:
-            os.close(descriptor)
+            raise self._error("cannot open the record of this pool", error) from error
 
     def others(self) -> Iterator[Holding | Unusable]:
         """Yield the records of the other ledgers on this host; those that this user may not read are passed over."""
-        for path in sorted(self.path.parent.glob("*.pool")):
+        for path in sorted(self.path.parent.glob(f"*{_SUFFIXES[0]}")):
             if path != self.path:
                 with contextlib.suppress(StationError):
                     yield HostRecord(PoolHost(self.path.parent, ""), path.stem).read()
@@ -177,25 +170,28 @@ class HostRecord:
             hold.end()
 
     def join(self, *, create: bool, deadline: float) -> None:
-        """Open and lock the file if that is not done yet; with *create*, create it if there is none."""
-        if self._descriptor is not None:
+        """Open and lock the record if that is not done yet; with *create*, create it if there is none."""
+        if self._files[0] is not None:
             return
         if create:
             self._make_folder()
+        files = [self._opened(0, os.O_RDWR | (os.O_CREAT if create else 0)), None]
+        if files[0] is None:
+            return
         try:
-            descriptor = os.open(self.path, os.O_RDWR | _BINARY | (os.O_CREAT if create else 0), 0o600)
             if create:
                 sync_folder(self.path.parent)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._error("cannot open the record of this pool", error) from error
-        try:
-            self._lock(descriptor, deadline)
+            self._lock(files[0], deadline)
+            files[1] = self._opened(1, os.O_RDWR)
         except BaseException:
-            os.close(descriptor)
+            _close(files)
             raise
-        self._descriptor = descriptor
+        self._files = files
+
+    def leave(self) -> None:
+        """Close and unlock it."""
+        _close(self._files)
+        self._files = [None, None]
 
     def _make_folder(self) -> None:
         try:
@@ -216,31 +212,42 @@ class HostRecord:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _locked(self, descriptor: int) -> _Known:
-        """Return what is in the file, which is locked: nobody else changes it."""
-        if self._known is None:
-            self._known = _read(descriptor)
+    def locked(self) -> Holding | Unusable:
+        """Return what is in the record, which is locked: nobody else changes it."""
+        return self.missing if self._files[0] is None else self._in_files().content
+
+    def _in_files(self) -> _Known:
+        looks = look_at(self._files)
+        if self._known is None or self._known.looks != looks:
+            self._known = _known(self._files, looks)
         return self._known
 
-    def _write(self, holding: Holding) -> None:
-        if self._descriptor is None:
+    def write(self, holding: Holding) -> None:
+        """Write *holding* durably. The record must be locked."""
+        if self._files[0] is None:
             raise ValueError("there is no record to write")
+        stored, data = self._in_files().stored, _as_data(holding)
+        self._known = None
         try:
-            generation = self._locked(self._descriptor).generation + 1
-            for _ in range(_TRIES):
-                self._known = None
-                # The process may have waited for the CPU between the look at the clock and the write.
-                if _write(self._descriptor, holding, generation):
-                    self._known = _Known(holding, generation)
-                    return
+            self._write(1 - stored.at, data, stored.generation + 1)
+            if not stored.proven:  # nothing may be left of what proves nothing
+                self._write(stored.at, data, stored.generation + 2)
+        except NoProof as error:
+            raise StationError(
+                "the file system of the state folder does not keep the time of a write",
+                where=str(self.path.parent),
+                hint=f"set {STATE_ENVIRONMENT} to a folder on a local disk",
+                cause="no-state-folder",
+            ) from error
         except OSError as error:
             raise self._error("cannot write the record of this pool", error) from error
-        raise StationError(
-            "the file system of the state folder does not keep the time of a write",
-            where=str(self.path.parent),
-            hint=f"set {STATE_ENVIRONMENT} to a folder on a local disk",
-            cause="no-state-folder",
-        )
+
+    def _write(self, at: int, data: bytes, generation: int) -> None:
+        descriptor = self._files[at]
+        if descriptor is None:
+            descriptor = self._files[at] = os.open(self.paths[at], os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+            sync_folder(self.path.parent)
+        write_to(descriptor, data, generation)
 
     def _error(self, what: str, error: OSError) -> StationError:
         told = file_error(what, error, str(self.path))
@@ -262,14 +269,13 @@ class Hold:
         """Return the record."""
         with self._record._changing:
             self._join(create=False)
-            descriptor = self._record._descriptor
-            return self._record.missing if descriptor is None else self._record._locked(descriptor).content
+            return self._record.locked()
 
     def replace(self, holding: Holding) -> None:
         """Write *holding* durably, whatever was there."""
         with self._record._changing:
             self._join(create=True)
-            self._record._write(holding)
+            self._record.write(holding)
 
     def join(self, part: Callable[[Holding | Unusable], Holding | None]) -> None:
         """Write what *part* returns for the record: the part of this host in a pool on a server; None: it has it."""
@@ -277,7 +283,7 @@ class Hold:
             self._join(create=True)  # before the look: two processes of a new host may join at once
             joined = part(self.read())
             if joined is not None:
-                self._record._write(joined)
+                self._record.write(joined)
 
     def add(self, heads: Mapping[str, Head]) -> None:
         """Add *heads* of chains to the record, durably. Older ones than it has are passed over."""
@@ -288,7 +294,7 @@ class Hold:
         with self._record._changing:
             known = self.read()
             if isinstance(known, Holding) and (newer := change(known)) is not known:
-                self._record._write(newer)
+                self._record.write(newer)
 
     def end(self) -> None:
         """End the hold; the last one unlocks the record."""
@@ -297,9 +303,8 @@ class Hold:
                 return
             self._joined = False
             self._record._holds -= 1
-            if self._record._holds == 0 and self._record._descriptor is not None:
-                os.close(self._record._descriptor)
-                self._record._descriptor = self._record._known = None
+            if self._record._holds == 0:
+                self._record.leave()
 
     def _join(self, *, create: bool) -> None:
         self._record.join(create=create, deadline=self._deadline)
@@ -316,7 +321,7 @@ _ADOPT = (
     "use that one, or bring it here with `rmfab ledger move`"
 )
 _BINARY = getattr(os, "O_BINARY", 0)
-_SLOTS = (0, SLOT_BYTES)
+_SUFFIXES = (".pool", ".pool2")
 
 
 def _hint_of_state(folder: Path) -> str:
@@ -332,96 +337,55 @@ def _salted(host: PoolHost, salt: str) -> str:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a file says, and the generation of the slot that says it, 0 if there is none."""
+    """What the files, of which *looks* were seen, say."""
 
     content: Holding | Unusable
-    generation: int
+    stored: Stored
+    looks: Sequence[FileLook | None]
 
 
-@dataclass(frozen=True)
-class _Slot:
-    """A slot with a correct checksum. *written*: the moment of its write in ns; *file_id* only on Windows."""
-
-    generation: int
-    holding: Holding
-    written: int
-    file_id: int
-
-
-def _read(descriptor: int) -> _Known:
-    """Return the record in a file.
-
-    It is the newest slot that the times of the file prove. After a power cut that can be the older one: its successor
-    reached the disk, but the times did not. The file may be written meanwhile, if it is not locked.
-    """
+def _settled(files: Sequence[int | None]) -> _Known:
+    """Return what is in *files*, which may be written meanwhile."""
+    looks = look_at(files)
     while True:
-        stat = os.fstat(descriptor)
-        known = _proven(descriptor, stat)
-        if isinstance(known.content, Holding) or os.fstat(descriptor).st_mtime_ns == stat.st_mtime_ns:
+        known, before = _known(files, looks), looks
+        looks = look_at(files)
+        if looks == before:
             return known
 
 
-def _proven(descriptor: int, stat: os.stat_result) -> _Known:
-    """Return the record in a file whose times are those of *stat*."""
-    newest: _Slot | None = None
-    for at in sorted(_SLOTS, key=lambda at: _generation(descriptor, at), reverse=True):
-        slot = _read_slot(descriptor, at)
-        if slot is not None and _is_own_write(stat, slot.written, slot.file_id):
-            return _Known(slot.holding, slot.generation)
-        newest = newest or slot
-    if newest is None:
-        return _Known(Unusable("this host's record of it is damaged", _ADOPT), 0)
-    return _Known(Unusable(_TOUCHED, _ADOPT, newest.holding.numbers), newest.generation)
+def _known(files: Sequence[int | None], looks: Sequence[FileLook | None]) -> _Known:
+    stored = stored_in(files, looks)
+    holding = None if stored.data is None else _in_data(stored.data)
+    if holding is None:
+        return _Known(Unusable("this host's record of it is damaged", _ADOPT), stored, looks)
+    return _Known(holding if stored.proven else Unusable(_TOUCHED, _ADOPT, holding.numbers), stored, looks)
 
 
-def _is_own_write(stat: os.stat_result, written: int, file_id: int) -> bool:
-    if sys.platform == "win32":
-        return stat.st_ino == file_id
-    return all(abs(stat.st_mtime_ns - moment) <= _TOLERANCE_NS for moment in (stat.st_ctime_ns, written))
-
-
-def _generation(descriptor: int, at: int) -> int:
-    """Return the generation that the slot claims to have, before its checksum is known."""
-    data = _pread(descriptor, _HEAD.size, at)
-    return _HEAD.unpack(data)[1] if len(data) == _HEAD.size else 0
-
-
-def _read_slot(descriptor: int, at: int) -> _Slot | None:
-    data = _pread(descriptor, _HEAD.size, at)
-    if len(data) < _HEAD.size:
-        return None
-    magic, generation, length, digest = _HEAD.unpack(data)
-    if magic != _MAGIC or length > SLOT_BYTES - _HEAD.size:
-        return None
-    content = _pread(descriptor, length, at + _HEAD.size)
-    if _digest(generation, content) != digest:
-        return None
+def _in_data(data: bytes) -> Holding | None:
+    """Return the holding in *data*, None if it is not one."""
     try:
-        value = parse_json(content)
+        value = parse_json(data)
         if not isinstance(value, dict):
             return None
         heads = {chain: Head(int(seq), str(digest)) for chain, (seq, digest) in value["heads"].items()}
         numbers = {
-            series: Given(int(end), str(where), sure is True)
-            for series, (end, where, sure) in value.get("numbers", {}).items()
+            series: Given(int(end), str(where), sure is True) for series, (end, where, sure) in value["numbers"].items()
         }
-        holding = Holding(
+        return Holding(
             str(value["holder"]),
             str(value["salt"]),
             str(value["machine"]),
             heads,
             numbers,
-            value.get("moved") is True,
-            frozenset(map(str, value.get("superseded", ()))),
+            value["moved"] is True,
+            frozenset(map(str, value["superseded"])),
         )
-        return _Slot(generation, holding, int(value["written_ns"]), int(value["file"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-def _write(descriptor: int, holding: Holding, generation: int) -> bool:
-    """Write *holding* durably to the slot of *generation*; return whether the times of the file prove it."""
-    file_id, written = os.fstat(descriptor).st_ino if sys.platform == "win32" else 0, time.time_ns()
+def _as_data(holding: Holding) -> bytes:
     content = {
         "holder": holding.holder,
         "salt": holding.salt,
@@ -430,37 +394,14 @@ def _write(descriptor: int, holding: Holding, generation: int) -> bool:
         "numbers": {series: [given.end, given.where, given.sure] for series, given in holding.numbers.items()},
         "moved": holding.moved,
         "superseded": sorted(holding.superseded),
-        "file": file_id,
-        "written_ns": written,
     }
-    data = json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
-    if _HEAD.size + len(data) > SLOT_BYTES:
-        raise OSError(errno.EFBIG, "too many chains of events")
-    head = _HEAD.pack(_MAGIC, generation, len(data), _digest(generation, data))
-    _pwrite(descriptor, head + data, _SLOTS[generation % 2])
-    os.fsync(descriptor)
-    return _is_own_write(os.fstat(descriptor), written, file_id)
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def _digest(generation: int, content: bytes) -> bytes:
-    return hashlib.sha256(struct.pack("<QI", generation, len(content)) + content).digest()
-
-
-def _pread(descriptor: int, size: int, at: int) -> bytes:
-    if sys.platform == "win32":
-        os.lseek(descriptor, at, os.SEEK_SET)
-        return os.read(descriptor, size)
-    return os.pread(descriptor, size, at)
-
-
-def _pwrite(descriptor: int, data: bytes, at: int) -> None:
-    while data:
-        if sys.platform == "win32":
-            os.lseek(descriptor, at, os.SEEK_SET)
-            done = os.write(descriptor, data)
-        else:
-            done = os.pwrite(descriptor, data, at)
-        data, at = data[done:], at + done
+def _close(files: Sequence[int | None]) -> None:
+    for one in reversed(files):  # the lock is that of the first
+        if one is not None:
+            os.close(one)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -468,7 +409,7 @@ def _try_lock(descriptor: int) -> bool:
         if sys.platform == "win32":
             import msvcrt
 
-            os.lseek(descriptor, 2 * SLOT_BYTES, os.SEEK_SET)
+            os.lseek(descriptor, 2 * MOST_BYTES, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl

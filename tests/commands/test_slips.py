@@ -78,18 +78,19 @@ def test_a_secret_for_a_key_is_not_repeated(terminal: Terminal, here: Path) -> N
 @pytest.mark.parametrize("change", ["chmod", "rename", "link", "copy"])
 def test_a_record_that_was_touched(terminal: Terminal, lamp: Path, change: str) -> None:
     """The refusal says what voids a record, and what its hint advises works until identities are given again."""
-    (record,) = (lamp / "state").glob("*.pool")
-    while time.time_ns() < record.stat().st_mtime_ns + 2 * 10**8:  # more than the tolerance of its times
+    files = sorted((lamp / "state").glob("*.pool*"))
+    while time.time_ns() < max(one.stat().st_mtime_ns for one in files) + 2 * 10**8:  # more than their tolerance
         time.sleep(0.05)
-    if change == "chmod":
-        record.chmod(0o640)
-    elif change == "rename":
-        record.rename(lamp / "aside").rename(record)
-    elif change == "link":
-        (lamp / "beside").hardlink_to(record)
-    else:
-        shutil.copy2(record, lamp / "copy")
-        (lamp / "copy").replace(record)
+    for file in files:
+        if change == "chmod":
+            file.chmod(0o640)
+        elif change == "rename":
+            file.rename(lamp / "aside").rename(file)
+        elif change == "link":
+            (lamp / f"beside{file.suffix}").hardlink_to(file)
+        else:
+            shutil.copy2(file, lamp / "copy")
+            (lamp / "copy").replace(file)
     void = ("-C", lamp, "void", "LMP-000001", "--reason", "lost")
     terminal(*void).refused(5, "owner or mode changed", "`rmfab ledger adopt`", "quarantine")
     terminal("-C", lamp, "ledger", "adopt", "--only-copy").refused(2, "omit it to adopt this one")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmfab.errors import StationError
-from rmfab.ledger import host_record
+from rmfab.ledger import host_record, record_files
 from rmfab.ledger.host import PoolHost, this_host
-from rmfab.ledger.host_record import SLOT_BYTES, Head, Holding, HostRecord, Unusable
+from rmfab.ledger.host_record import Head, Holding, HostRecord, Unusable
 
 LEDGER = "0" * 32
 
@@ -39,8 +39,8 @@ def test_what_is_written_is_read(record):
         holding = some(seq)
         write(record, holding)
         assert record.read() == holding
-    assert record.path.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in record.path.parent.iterdir()] == [record.path.name]
+    assert [path.stat().st_mode & 0o777 for path in record.paths] == [0o600, 0o600]
+    assert sorted(record.path.parent.iterdir()) == sorted(record.paths)
 
 
 @settings(max_examples=40)
@@ -58,17 +58,35 @@ def test_any_heads_round_trip(tmp_path_factory, heads):
 def test_a_record_that_is_written_while_it_is_read(record, monkeypatch):
     """Who reads the record without its lock gets what was written meanwhile: own writes never make it void."""
     write(record, some(1))
-    _later(record.path)
-    last, look = some(3), host_record._proven
+    _later(record)
+    last, stored_in = some(3), host_record.stored_in
 
-    def meanwhile(descriptor, stat):
+    def meanwhile(files, looks):
         monkeypatch.undo()
         write(record, some(2))
         write(record, last)
-        return look(descriptor, stat)
+        return stored_in(files, looks)
 
-    monkeypatch.setattr(host_record, "_proven", meanwhile)
+    monkeypatch.setattr(host_record, "stored_in", meanwhile)
     assert record.read() == last
+
+
+def test_a_record_that_is_made_while_it_is_read(record, monkeypatch):
+    """Who has opened the first file before the second one existed reads the record once more."""
+    opened = host_record.HostRecord._opened
+
+    def meanwhile(self, at, flags):
+        found = opened(self, at, flags)
+        if at == 1:
+            monkeypatch.undo()
+            for seq in (1, 2, 3):
+                write(record, some(seq))
+        return found
+
+    record.path.parent.mkdir()
+    record.path.touch(0o600)
+    monkeypatch.setattr(host_record.HostRecord, "_opened", meanwhile)
+    assert record.read().heads["c" * 32].seq == 3
 
 
 def test_it_belongs_to_a_machine():
@@ -108,23 +126,59 @@ def _tar(source, target):
 
 @pytest.mark.parametrize("copy", [_cp, _cp_a, _tar])
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_copy_is_void(record, copy, in_place):
-    """A record that a copy or a restore put there is void, with or without its times, in a new file or in place."""
-    write(record, some())
-    aside = record.path.with_name("aside")
-    copy(record.path, aside)
-    _later(aside)
-    if in_place:
-        _later(record.path)
-        copy(aside, record.path)
-    else:
-        aside.replace(record.path)
+@pytest.mark.parametrize("seq", [2, 3])
+def test_a_copy_is_void(record, copy, in_place, seq):
+    """A record that a copy or a restore put there is void, with or without its times, in new files or in place."""
+    for number in range(1, seq + 1):
+        write(record, some(number))
+    asides = [_aside(path, copy) for path in record.paths]
+    _later(record)
+    for path, aside in zip(record.paths, asides, strict=True):
+        if in_place:
+            copy(aside, path)
+        else:
+            aside.replace(path)
     assert isinstance(record.read(), Unusable)
 
 
-def _later(path):
+@pytest.mark.parametrize("copy", [_cp, _cp_a, _tar])
+@pytest.mark.parametrize("between", [1, 2, 3])
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_file_of_a_backup(record, copy, between, which):
+    """A restore that puts back one file of the two never makes the record forget anything."""
+    for number in (1, 2):
+        write(record, some(number))
+    aside = _aside(record.paths[which], copy)
+    for number in range(3, 3 + between):
+        write(record, some(number))
+    _later(record)
+    copy(aside, record.paths[which])
+    got = record.read()
+    assert isinstance(got, Unusable) or got.heads["c" * 32].seq == 2 + between
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("how", ["removed", "emptied", "replaced"])
+def test_one_file_is_gone(record, which, how):
+    """Without one of its files, a record never counts with less than it said."""
+    for number in (1, 2, 3):
+        write(record, some(number))
+    path = record.paths[which]
+    path.unlink() if how == "removed" else path.write_bytes(b"" if how == "emptied" else b"x" * 5000)
+    assert isinstance(record.read(), Unusable)
+    write(record, holding := some(4))
+    assert record.read() == holding
+
+
+def _aside(path, copy):
+    aside = path.with_name(f"aside{path.suffix}")
+    copy(path, aside)
+    return aside
+
+
+def _later(record):
     """Wait until a file changed now would have a time that is not the record's."""
-    until = path.stat().st_mtime_ns + 2 * host_record._TOLERANCE_NS
+    until = max(path.stat().st_mtime_ns for path in record.paths) + 2 * record_files.TOLERANCE_NS
     while time.time_ns() < until:
         time.sleep(0.01)
 
@@ -133,7 +187,7 @@ def test_a_moved_folder_is_valid(record, tmp_path):
     """Moving the state folder keeps the record."""
     holding = some()
     write(record, holding)
-    _later(record.path)
+    _later(record)
     record.path.parent.rename(tmp_path / "moved")
     assert HostRecord(PoolHost(tmp_path / "moved", "machine"), LEDGER).read() == holding
 
@@ -143,31 +197,82 @@ def test_damage_is_found(record, damage):
     """A damaged record is never read as a different one: it is void, or the previous one if its times say so."""
     write(record, some(1))
     write(record, some(2))
-    data = bytearray(record.path.read_bytes())
-    if damage in ("newest", "both"):
-        data[SLOT_BYTES * (2 % 2) + 60] ^= 1
-    if damage == "both":
-        data[SLOT_BYTES + 60] ^= 1
-    data = {"cut": data[:40], "empty": b"", "garbage": os.urandom(len(data))}.get(damage, data)
-    record.path.write_bytes(data)
+    for path in record.paths if damage == "both" else (_newest(record),):
+        data = bytearray(path.read_bytes())
+        data[len(data) - 9] ^= 1
+        path.write_bytes({"cut": data[:40], "empty": b"", "garbage": os.urandom(len(data))}.get(damage, data))
     got = record.read()
     assert isinstance(got, Unusable) or got.heads["c" * 32].seq == 1
 
 
+def _newest(record):
+    return max(record.paths, key=lambda path: path.stat().st_mtime_ns)
+
+
+class Killed(BaseException):
+    """The process is killed here."""
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+def test_a_write_that_is_cut_off(record, monkeypatch, last):
+    """A process that is killed in the middle of a write, long after the last one, leaves what was there before."""
+    for number in range(1, last + 1):
+        write(record, some(number))
+    _later(record)
+
+    def torn(descriptor, data):
+        os.pwrite(descriptor, data[: len(data) // 2], 0)
+        raise Killed
+
+    for _ in range(3):  # and the next one, too
+        with monkeypatch.context() as broken:
+            broken.setattr(record_files, "pwrite", torn)
+            with pytest.raises(Killed):
+                write(record, some(99))
+        assert record.read().heads["c" * 32].seq == last
+    write(record, holding := some(last + 1))
+    assert record.read() == holding
+
+
+@pytest.mark.parametrize("last", [2, 3])
+def test_a_late_write_that_is_not_repeated(record, monkeypatch, last):
+    """A process that had to wait before it wrote, and is killed before it writes again, leaves what it wrote: it
+    demands more of the ledger than what was there before."""
+    for number in range(1, last + 1):
+        write(record, some(number))
+    _later(record)
+
+    def late(descriptor, data):
+        os.pwrite(descriptor, data, 0)
+        raise Killed
+
+    for number in (last + 1, last + 2):
+        with monkeypatch.context() as broken:
+            broken.setattr(record_files, "pwrite", late)
+            broken.setattr(record_files.time, "time_ns", lambda: 1)
+            with pytest.raises(Killed):
+                write(record, some(number))
+        assert record.read().heads["c" * 32].seq == number
+    write(record, holding := some(last + 3))
+    assert record.read() == holding
+
+
 def test_a_write_that_reached_the_disk_without_its_times(record, monkeypatch):
-    """After a power cut between content and times, the older slot counts: it is the one that the times prove."""
-    first, second = some(1), some(2)
-    write(record, first)
-    before = record.path.stat()
-    _later(record.path)
-    write(record, second)
-    assert record.read() == second
-    monkeypatch.setattr(host_record.os, "fstat", lambda _: before)  # no program can set a ctime
-    assert record.read() == first
+    """After a power cut between content and times, what was written counts: the file before it is proven."""
+    write(record, some(1))
+    write(record, some(2))
+    before, real, newest = _newest(record).stat(), os.fstat, some(4)
+    write(record, some(3))
+    _later(record)
+    write(record, newest)
+    inode = _newest(record).stat().st_ino
+    assert inode == before.st_ino
+    # No program can set a ctime.
+    monkeypatch.setattr(record_files.os, "fstat", lambda one: before if real(one).st_ino == inode else real(one))
+    assert record.read() == newest
     monkeypatch.undo()
-    third = some(3)
-    write(record, third)
-    assert record.read() == third
+    write(record, holding := some(5))
+    assert record.read() == holding
 
 
 def test_a_slow_machine_writes_again(record, monkeypatch):
@@ -178,16 +283,15 @@ def test_a_slow_machine_writes_again(record, monkeypatch):
         calls.append(1)
         return real() - (10**9 if len(calls) < 4 else 0)
 
-    monkeypatch.setattr(host_record.time, "time_ns", slow)
-    holding = some()
-    write(record, holding)
+    monkeypatch.setattr(record_files.time, "time_ns", slow)
+    write(record, holding := some())
     assert record.read() == holding
-    assert len(calls) == 4
+    assert len(calls) == 5  # four for the first file
 
 
 def test_a_file_system_without_times(record, monkeypatch):
     """A folder whose file system has a different clock is refused, with the variable that selects a different one."""
-    monkeypatch.setattr(host_record.time, "time_ns", lambda: 1)
+    monkeypatch.setattr(record_files.time, "time_ns", lambda: 1)
     with pytest.raises(StationError, match="does not keep the time") as caught:
         write(record, some())
     assert (caught.value.cause, "RMFAB_STATE" in caught.value.hint) == ("no-state-folder", True)
