@@ -33,6 +33,7 @@ def load_pair(certificate: Path, key: str, terminal: Terminal) -> ClientPair:
         raise InputError(
             "the key does not match the certificate" if mismatch else "not a certificate in PEM format",
             where=str(path if mismatch else certificate),
+            hint=None if mismatch else 'the file has a part that begins with "-----BEGIN CERTIFICATE-----"',
             cause="tls-mismatch" if mismatch else "tls-certificate",
         ) from None
     return pair

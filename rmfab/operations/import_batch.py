@@ -95,12 +95,14 @@ def import_batch(
             workspace.make_ledger()  # completes one whose creation was interrupted, as by its state folder
             hold_pool(workspace, terminal)
         judge = UnitJudge(product, _authority(source, request), workspace.now(), flashed=request.flashed)
-        with closing(_review(workspace, request, source, judge)) as review:
+        own = _own(workspace, request, source)
+        with closing(_review(workspace, own, judge)) as review:
             for done in source.prepare():
                 yield Advance(done, 0, "images")
             for done in review.look_through(source):
                 yield Advance(done, 0, "reviewed")
             _settle(review, source, request, terminal)
+            _judge_same_units(own, review.accepted)
             judge_recipients(workspace)
             have_ledger(workspace, terminal)
             batch = begin_batch(workspace, _order(workspace, request, source, review.accepted), terminal)
@@ -148,19 +150,36 @@ def _authority(source: BatchSource, request: ImportRequest) -> x509.Certificate 
     return None if path is None else load_certificate(path)
 
 
-def _review(workspace: Workspace, request: ImportRequest, source: BatchSource, judge: UnitJudge) -> Review:
-    """Return the review of *source*. Raise InputError if the batch of *request* is a different one."""
-    own = find_taken = None
-    if workspace.has_ledger:
-        find_taken = workspace.ledger.find_taken
-        own = next((one for one in workspace.ledger.batches() if one.name == request.batch), None)
+def _own(workspace: Workspace, request: ImportRequest, source: BatchSource) -> Batch | None:
+    """Return the batch of an import that continues, or is done. Raise InputError if it is a different one."""
+    if not workspace.has_ledger:
+        return None
+    own = next((one for one in workspace.ledger.batches() if one.name == request.batch), None)
     if own is not None and own.imported != source.sha256:
         raise InputError(
             f"batch {own.name} already exists, and is not from this source",
             hint="choose a different name",
             cause="batch-exists",
         )
+    return own
+
+
+def _review(workspace: Workspace, own: Batch | None, judge: UnitJudge) -> Review:
+    find_taken = workspace.ledger.find_taken if workspace.has_ledger else None
     return Review(judge, workspace.product, workspace.unique_key, find_taken, None if own is None else own.name)
+
+
+def _judge_same_units(own: Batch | None, accepted: int) -> None:
+    """Raise InputError if not as many units can be imported as when *own* began: its images are others now."""
+    if own is None or own.size == accepted:
+        return
+    raise InputError(
+        f"batch {own.name} has {own.size} units of this source, and {accepted} can be imported now",
+        hint="--skip-refused with a different --batch imports those that are left"
+        if own.closed
+        else "restore the images as they were, and run the same command again",
+        cause="batch-exists",
+    )
 
 
 def _settle(review: Review, source: BatchSource, request: ImportRequest, terminal: Terminal) -> None:

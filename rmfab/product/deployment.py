@@ -40,7 +40,7 @@ class Deployment:
 
 def load_deployment(path: Path) -> Deployment:
     """Read a deployment file; *ca* is relative to it. Raise InputError, ComplaintsError with every wrong key."""
-    walker = Walker(path.name, load_toml(path, "deployment file"))
+    walker = Walker(str(path), load_toml(path, "deployment file"))
     table = walker.table("cloud")
     deployment = read_deployment(table, path.resolve().parent)
     table.finish()

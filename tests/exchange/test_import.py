@@ -298,6 +298,18 @@ def test_bad_units(terminal: Terminal, lamp: Path, name: str) -> None:
     assert any(words in one["reason"] for one in skipped["refused"])
 
 
+def test_a_source_that_was_repaired(terminal: Terminal, lamp: Path) -> None:
+    """Units that were refused, and can be imported now, do not come into the batch without them, but into another."""
+    source = write_admin_batch(Path(), CA, nodes())
+    image = _image(source, 2)
+    image.rename("away.bin")
+    assert document(terminal, source, "--skip-refused")["size"] == 2
+    Path("away.bin").rename(image)
+    imported(terminal, source).refused(3, "batch old has 2 units of this source, and 3 can be imported now", "--batch")
+    said = json.loads(terminal.well("-C", lamp, "import", source, "--batch", "rest", "--skip-refused", "--json"))
+    assert (said["size"], len(said["refused"])) == (1, 2)
+
+
 def _edit(path: Path, old: str, new: str) -> None:
     text = path.read_bytes().decode()
     assert old in text

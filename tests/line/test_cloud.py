@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -312,6 +313,26 @@ class TestStation:
                 said = line.run("mute-online", network=network_to(port))
         assert (said.code, said.verdict) == (4, ("ERROR", "witness")), said.unit["reason"]
         assert list(line.factory.states().values()) == ["flashed"]
+
+    def test_the_broker_hangs(self, line: Line, tmp_path: Path) -> None:
+        """A broker that keeps its connections and delivers nothing is not the unit's silence: ERROR, and no FAIL."""
+        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}")
+        with beside_it(line.shop.lab, tmp_path / "broker") as (broker, port):
+            line.station(tcp_port=port)
+            process = broker._process
+            assert process is not None
+
+            def hang() -> None:
+                line.factory.wait_for(lambda event: event.get("step") == "provision")
+                process.send_signal(signal.SIGSTOP)
+
+            try:
+                with beside(hang):
+                    said = line.run("mute-online", network=network_to(port))
+            finally:
+                process.send_signal(signal.SIGCONT)
+        assert (said.code, said.verdict) == (4, ("ERROR", "witness")), said.unit["reason"]
+        assert "does not acknowledge" in said.unit["reason"]
 
 
 def untouched(line: Line) -> tuple[int, list[str]]:

@@ -16,14 +16,14 @@ from rmfab.errors import UnitFault
 DUPLICATE = "DUPLICATE_NODEID"
 _HAS = "the cloud has this node id already"
 _CERTIFICATE_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", re.IGNORECASE)
-MISMATCH = "cert mismatch for existing node"
+_MISMATCH = "cert mismatch for existing node"
 """What Neo's specification wants as the reason for a node with a different certificate (node_reg.md, section 3.6)."""
 _SAME = re.compile(r"RegisterCertificate|certificate is already (?:provisioned|registered)", re.IGNORECASE)
 
 
 def judge_row(row: FailedRow, certificate_id: str) -> UnitFault | None:
     """Return why the unit with *certificate_id* is not registered; None if it is, because the cloud had it before."""
-    if MISMATCH in row.reason:
+    if _MISMATCH in row.reason:
         return UnitFault(f"{_HAS}, with a different certificate: {row.reason}", cause="node-taken")
     if row.code != DUPLICATE:
         return UnitFault(f"{row.code}: {row.reason}", cause="not-registered")

@@ -30,6 +30,7 @@ _VERIFY = (
     (10, "api-certificate", "the server's certificate has expired"),
 )
 _AGAIN = "run the same command again: it continues where it stopped"
+_REACH = "check the URL and the network, then run the same command again: it continues where it stopped"
 _LONGEST_WAIT = 300.0
 
 
@@ -152,10 +153,10 @@ def judge_error(error: Exception, where: str) -> StationError:
             return PassingTrouble("the server does not answer in time", where=where, cause="api-silent")
         case http.client.RemoteDisconnected() | ConnectionError():
             what = f"no connection: {one_line(getattr(error, 'strerror', None) or str(error))}"
-            return PassingTrouble(what, where=where, cause="api-away")
+            return PassingTrouble(what, where=where, hint=_REACH, cause="api-away")
         case OSError():
             what = f"no connection: {one_line(error.strerror or str(error))}"
-            return PassingTrouble(what, where=where, cause="api-away")
+            return PassingTrouble(what, where=where, hint=_REACH, cause="api-away")
     return PassingTrouble("the answer is not valid HTTP, or incomplete", where=where, cause="api-answer")
 
 

@@ -67,7 +67,8 @@ class SignIns:
 
     def _tokens(self, origin: str, refresh: str) -> IssuedTokens:
         end = self.now() + self.lifetime
-        access, identity = (_token({"exp": int(end.timestamp()), "use": use, "origin": origin}) for use in ("a", "i"))
+        claims = {"exp": int(end.timestamp()), "origin": origin}
+        access, identity = _token(claims | {"use": "a"}), _token(claims | {"use": "i", "email": self.user})
         self._access[access] = origin, end
         self._identity[identity] = origin
         return IssuedTokens(access, identity, refresh)

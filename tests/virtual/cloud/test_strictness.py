@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import io
@@ -159,6 +160,12 @@ class TestRainmaker:
         return cloud.answer(
             ApiRequest(method, target, {"authorization": token, "content-type": "application/json"}, data)
         )
+
+    def test_the_identity_token(self, cloud: VirtualRainmaker) -> None:
+        """It names the user by his e-mail address: Espressif's admin CLI asks for it before it registers."""
+        payload = cloud.sign_ins.issue().identity.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        assert claims["email"] == cloud.sign_ins.user
 
     def test_bearer(self, cloud: VirtualRainmaker) -> None:
         """A token with "Bearer", and one that has expired, are refused."""
