@@ -60,6 +60,10 @@ LINE_TEXTS = (
     "disabled",
     "{word}: {reason}; this slot starts no board",
     "in service again",
+    "{limit} boards in a row ended with {outcome} ({cause}): {guess}",
+    "a worn pin?",
+    "as on {slots}: parts or release?",
+    "{passed} of {whole} boards passed at first, {percent} % on the others: {guess}",
 )
 STEP_WORDS = (
     "detect",

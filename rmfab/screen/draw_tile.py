@@ -121,7 +121,7 @@ def _band_height(height: int, has_text: bool) -> int:
 def _texts(tile: Tile, speech: Speech, *, roomy: bool) -> list[tuple[str, str]]:
     """Return what is told of a verdict, each with its style: what to do first, cause, remedy."""
     if tile.locked is not None:
-        return [(tile.locked, "card-strong"), (speech.tr("a supervisor has to unlock this slot"), "card")]
+        return [(speech.said(tile.locked), "card-strong"), (speech.tr("a supervisor has to unlock this slot"), "card")]
     last = tile.last
     if last is None:
         return []

@@ -208,7 +208,8 @@ class Keys:
             case Code.ABORT if not desk.hands.abort(slot):
                 desk.note(marked("{slot}: no unit is at work"), slot=slot)
             case Code.START | Code.RETRY if tile.look is Look.LOCKED:
-                desk.note(marked("{slot} is locked: {why}"), "warning", slot=slot, why=tile.locked)
+                why = desk.speech.said(tile.locked or "")
+                desk.note(marked("{slot} is locked: {why}"), "warning", slot=slot, why=why)
             case Code.START | Code.RETRY if tile.look is Look.WORKING:
                 desk.note(marked("{slot}: a unit is at work already"), slot=slot)
             case Code.START | Code.RETRY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
+from rmfab.errors import PortError
 from rmfab.language.speech import marked
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import Step, StepEnded, UnitEnded
@@ -102,12 +103,15 @@ class Tile:
 
     @property
     def look(self) -> Look:
-        """How it looks. A verdict stays until the board is taken out, a FAIL also until it is acknowledged."""
+        """How it looks. A verdict stays until the board is taken out.
+
+        A FAIL also stays until it is acknowledged, and the error of a port that went away until the next board starts.
+        """
         if self.locked is not None:
             return Look.LOCKED
         if self.step is not None:
             return Look.WORKING
-        if self.last is not None and (not self.gone or self.wants_acknowledgement):
+        if self.last is not None and (not self.gone or self.wants_acknowledgement or self.lost_port):
             return self.last.look
         return Look.HELD if self.held else Look.EMPTY
 
@@ -116,6 +120,11 @@ class Tile:
         """Whether a FAIL waits for the operator."""
         failed = self.last is not None and self.last.ended.outcome is Outcome.FAIL
         return self.step is None and failed and not self.acknowledged
+
+    @property
+    def lost_port(self) -> bool:
+        """Whether the last unit has an error of its port, which nobody may have seen yet if the port is gone."""
+        return self.last is not None and isinstance(self.last.ended.error, PortError)
 
     @property
     def unit(self) -> str:

@@ -10,9 +10,9 @@ import pytest
 
 from rmfab.report.document import ReportDocument
 from rmfab.report.report_page import MOST_UNITS, write_page
+from tests.report.agreement import Page
 from tests.report.chromium import Browser
 from tests.report.made import history, past, report, run
-from tests.report.test_forms import Page
 
 HOSTILE = [
     "<script>document.title='owned'</script>",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -14,7 +13,6 @@ from rmfab.errors import StationError, UnitsFailed
 from rmfab.identity.qr import parse_payload
 from rmfab.language.speech import Language
 from rmfab.ledger.events import Outcome
-from rmfab.ledger.states import State
 from rmfab.operations.run_line import LineRequest, run_line
 from rmfab.operations.terminal import UNATTENDED
 from rmfab.report.yields import Ratio
@@ -23,10 +21,10 @@ from rmfab.screen.screen_terminal import ScreenTerminal
 from rmfab.screen.show import ScreenOptions, finish_app, prepared_app
 from rmfab.screen.tile import Look
 from rmfab.virtual import BoardHandle
-from tests.line.floor import Factory, found, serve, spec
+from tests.line.floor import Factory, serve, spec
 from tests.patience import PATIENCE
-from tests.report.test_forms import called
-from tests.screen.stage import SMALL, scanned, service, until
+from tests.report.agreement import called
+from tests.screen.stage import SMALL, scanned, until
 from tests.screen.test_app import shown
 
 pytestmark = pytest.mark.slow
@@ -195,54 +193,6 @@ def test_starts_by_hand(factory: Factory) -> None:
             await until(pilot, lambda: shift.look("A1") is Look.PASS)
 
         shift.play(story)
-
-
-def test_twenty_four_units_on_eight_slots(tmp_path: Path) -> None:
-    """Three rounds on eight slots with planted faults, a retry, a lock, a scan, a swapped and an unplugged board, in
-    both languages: the screen's totals are those of the ledger."""
-    factory = found(tmp_path / "ws", units=30)
-    faults = {2: ("brownout",), 5: ("no-sync",)}
-    with serve([spec(index=index, faults=faults.get(index, ())) for index in range(8)]) as boards:
-        shift = Shift(factory, list(boards))
-        slots = list(shift.boards)
-
-        async def done(pilot: Pilot[None], expected: set[Look]) -> None:
-            await until(pilot, lambda: all(shift.look(slot) in expected for slot in slots))
-
-        async def story(pilot: Pilot[None]) -> None:
-            # A slot with a board that does not answer looks empty.
-            await done(pilot, {Look.PASS, Look.FAIL, Look.ERROR, Look.EMPTY})
-            await until(pilot, lambda: shift.app.desk.wall.tally.units >= 7)
-            await scanned(pilot, shift.serial("A3"))
-            await pilot.press("f4")
-            await until(pilot, lambda: "合格" in shown(pilot))
-            for number, slot in enumerate(slots):
-                await shift.hand(slot, "swap panic" if number == 3 else "swap")
-            await until(pilot, lambda: len(shift.run.ended) >= 15)
-            await done(pilot, {Look.PASS, Look.FAIL})
-            await pilot.press("f5")
-            shift.app.desk.wall.take(service("A8", "pin?"), 0.0)
-            await until(pilot, lambda: "已 锁 定" in shown(pilot))
-            shift.app.desk.wall.take(service("A8", None), 0.0)
-            for slot in slots[1:]:
-                await shift.hand(slot, "swap")
-            await shift.hand("A1", "vanish")
-            await until(pilot, lambda: shift.look("A1") is Look.EMPTY)
-            await shift.hand("A1", "return")
-            await shift.hand("A1", "swap")
-            await until(pilot, lambda: shift.app.desk.wall.tally.units >= 23)
-            await done(pilot, {Look.PASS})
-            await shift.hand("A6", "swap")  # in the first round, this slot had a board that did not answer
-            await until(pilot, lambda: shift.app.desk.wall.tally.units == 24)
-            await done(pilot, {Look.PASS})
-
-        with pytest.raises(UnitsFailed):
-            shift.play(story)
-    tally = shift.app.desk.wall.tally
-    ledger = shift.workspace.ledger
-    states = [one.state for batch in ledger.batches() for one in ledger.identities(batch.name)]
-    assert tally.verdicts()[Outcome.PASS] == states.count(State.VERIFIED)
-    assert tally.verdicts()[Outcome.FAIL] == states.count(State.FAILED) == 2
 
 
 def test_the_language_of_the_line(two: Shift) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from rmfab.errors import CloneError
+from rmfab.errors import CloneError, PortError
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import SlotHeld, Step, StepEnded, Stopped
 from rmfab.screen.tile import Look
@@ -55,6 +57,13 @@ def test_only_a_fail_wants_to_be_acknowledged(wall: Wall, outcome: Outcome) -> N
     assert take(wall, ended("A1", outcome)) is Look(outcome.value.lower())
     assert not wall.waiting_for_operator
     assert take(wall, empty("A1")) is Look.EMPTY
+
+
+def test_an_error_of_the_port_stays(wall: Wall) -> None:
+    """Whoever comes sees that a port went away, though its slot is empty since; the next board's start ends that."""
+    gone = replace(ended("A1", Outcome.ERROR, "port-gone"), error=PortError("the port went away", cause="port-gone"))
+    assert take(wall, gone, empty("A1")) is Look.ERROR
+    assert take(wall, *step("A1", Step.DETECT)[:1]) is Look.WORKING
 
 
 def test_the_next_board_waits(wall: Wall) -> None:
