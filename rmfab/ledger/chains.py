@@ -31,7 +31,7 @@ from rmfab.ledger.questions import OWN_EVENTS, event_at
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.evidence import Evidence, leave, left
-from rmfab.ledger.sql.statement import Asked, Statement, write
+from rmfab.ledger.sql.statement import Asked, MissingRow, Statement, change
 from rmfab.ledger.stored_events import FIELDS, chain_hash, columns_of, damaged
 
 
@@ -81,10 +81,10 @@ def append(
     if rows:
         added = [rows[at : at + _MOST] for at in range(0, len(rows), _MOST)]
         advance = (_ADVANCE, {"of_chain": chain, "last_seq": seq, "last_hash": prev_hash})
-        one_each = [advance, *following]
-        counts = write(connection, [*map(_adding, added), *one_each])
-        if counts != [*map(len, added), *(1 for _ in one_each)]:
-            raise damaged("a row that is to be changed is missing", f"station {station}")
+        try:
+            change(connection, map(_adding, added), [advance, *following])
+        except MissingRow as error:
+            raise damaged("a row that is to be changed is missing", f"station {station}") from error
         leave(connection, Evidence(chain, seq, prev_hash))
 
 

@@ -44,7 +44,7 @@ from rmfab.ledger.queries import (
     standing_changes,
 )
 from rmfab.ledger.records import Batch, BatchOrigin, LedgerIdentity, origin_in
-from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
+from rmfab.ledger.soundness import note_history, refuse_damaged, refuse_forgotten, with_history
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.statement import Asked, Statement, Values, constant, of_text
 from rmfab.ledger.standing import project
@@ -83,11 +83,12 @@ _IN_ONE = schema.identity.c.batch_id == bindparam("of_batch")
 def _unlocked(where: ColumnElement[bool]) -> Statement:
     """Return the query for the lowest free identity; on a server, of those that no other station is claiming at this
     moment: stations do not wait for each other."""
-    return Statement(_lowest_free(_WHOLE, schema.identity, where).with_for_update(skip_locked=True, of=schema.identity))
+    query = _lowest_free(_WHOLE, schema.identity, where)
+    return with_history(query.with_for_update(skip_locked=True, of=schema.identity))
 
 
 _LOWEST_IN_OLDEST, _LOWEST_IN_NAMED, _LOWEST_UNLOCKED = map(_unlocked, (_IN_OLDEST, _IN_NAMED, _IN_ONE))
-_LOWEST_LOCKED = Statement(_lowest_free(_WHOLE, schema.identity, _IN_ONE).with_for_update(of=schema.identity))
+_LOWEST_LOCKED = with_history(_lowest_free(_WHOLE, schema.identity, _IN_ONE).with_for_update(of=schema.identity))
 """Waits for the other stations, whose claims may fail: only this one can say that a batch is used up."""
 
 
@@ -287,6 +288,7 @@ def _free(connection: Connection, wish: Wish, ts: str) -> LedgerIdentity:
     row = _lowest(connection, wish, ts)
     if row is not None:
         _refuse_expired(_origin(row), row["batch_name"], row["serial"], ts)
+        note_history(connection, row)
         return identity_value(row)
     raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
 

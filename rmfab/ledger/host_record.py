@@ -119,6 +119,7 @@ class HostRecord:
         self._files: list[int | None] = [None, None]
         self._holds = 0
         self._known: _Known | None = None
+        self._looked = False
 
     @property
     def missing(self) -> Unusable:
@@ -191,7 +192,7 @@ class HostRecord:
     def leave(self) -> None:
         """Close and unlock it."""
         _close(self._files)
-        self._files = [None, None]
+        self._files, self._looked = [None, None], False
 
     def _make_folder(self) -> None:
         try:
@@ -217,21 +218,25 @@ class HostRecord:
         return self.missing if self._files[0] is None else self._in_files().content
 
     def _in_files(self) -> _Known:
-        looks = look_at(self._files)
-        if self._known is None or self._known.looks != looks:
-            self._known = _known(self._files, looks)
+        """Return what is in the files; they are looked at once after they were locked, and after each write."""
+        if self._known is None or not self._looked:
+            looks = look_at(self._files)
+            if self._known is None or list(self._known.looks) != list(looks):
+                self._known = _known(self._files, looks)
+            self._looked = True
         return self._known
 
     def write(self, holding: Holding) -> None:
         """Write *holding* durably. The record must be locked."""
         if self._files[0] is None:
             raise ValueError("there is no record to write")
-        stored, data = self._in_files().stored, _as_data(holding)
+        before, data = self._in_files(), _as_data(holding)
         self._known = None
         try:
-            self._write(1 - stored.at, data, stored.generation + 1)
-            if not stored.proven:  # nothing may be left of what proves nothing
-                self._write(stored.at, data, stored.generation + 2)
+            known = self._write(before, holding, data)
+            if not before.stored.proven:  # nothing may be left of what proves nothing
+                known = self._write(known, holding, data)
+            self._known = known
         except NoProof as error:
             raise StationError(
                 "the file system of the state folder does not keep the time of a write",
@@ -242,12 +247,15 @@ class HostRecord:
         except OSError as error:
             raise self._error("cannot write the record of this pool", error) from error
 
-    def _write(self, at: int, data: bytes, generation: int) -> None:
+    def _write(self, before: _Known, holding: Holding, data: bytes) -> _Known:
+        at, generation = 1 - before.stored.at, before.stored.generation + 1
         descriptor = self._files[at]
         if descriptor is None:
             descriptor = self._files[at] = os.open(self.paths[at], os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
             sync_folder(self.path.parent)
-        write_to(descriptor, data, generation)
+        looks = list(before.looks)
+        looks[at] = write_to(descriptor, data, generation)
+        return _Known(holding, Stored(data, True, generation, at), looks)
 
     def _error(self, what: str, error: OSError) -> StationError:
         told = file_error(what, error, str(self.path))

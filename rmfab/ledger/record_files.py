@@ -88,8 +88,11 @@ def stored_in(files: Pair, looks: Sequence[FileLook | None]) -> Stored:
     return Stored(newest.data, False, newest.generation, at)
 
 
-def write_to(descriptor: int, data: bytes, generation: int) -> None:
-    """Write *data* durably. Raise OSError, or NoProof if the file system does not keep the time of a write."""
+def write_to(descriptor: int, data: bytes, generation: int) -> FileLook:
+    """Write *data* durably; return what the file looks like then.
+
+    Raise OSError, or NoProof if the file system does not keep the time of a write.
+    """
     if len(data) > MOST_BYTES:
         raise OSError(errno.EFBIG, "too many chains of events")
     for _ in range(TRIES):
@@ -98,8 +101,8 @@ def write_to(descriptor: int, data: bytes, generation: int) -> None:
         digest = _digest(generation, moment, file_id, data)
         pwrite(descriptor, _HEAD.pack(_MAGIC, generation, moment, file_id, len(data), digest) + data)
         os.fsync(descriptor)
-        if _is_own_write(_look(descriptor), moment, file_id):
-            return
+        if _is_own_write(look := _look(descriptor), moment, file_id):
+            return look
     raise NoProof
 
 

@@ -5,14 +5,16 @@ So a write stops at damage that the database does not notice.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, select
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select
 
 from rmfab.errors import RmfabError
 from rmfab.ledger.chains import OWN
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.queries import by_name, standing_rows, standing_value
 from rmfab.ledger.sql import schema
-from rmfab.ledger.sql.statement import Asked, Statement, constant, foresee
+from rmfab.ledger.sql.statement import Asked, Statement, Values, answered, constant, is_remote
 from rmfab.ledger.standing import Standing, replay
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import chain_hash, damaged, stored
@@ -26,13 +28,15 @@ _ROW = Statement(
         == select(schema.identity.c.id).where(schema.identity.c.serial == bindparam("of_serial")).scalar_subquery()
     )
 )
-"""By the key of the table: a database may take what an index contains from there, and not read the row."""
+"""By the key of the table: SQLite may take what an index contains from there, and not read the row. PostgreSQL reads
+the row to lock it."""
 _EVENTS = Statement(
     select(schema.event)
     .where(schema.event.c.serial == bindparam("of_serial"), OWN)
     .order_by(schema.event.c.id.desc())
     .limit(constant(_MOST + 1))
 )
+_HAS_EVENTS = "has_events"
 _LAST_CLAIM = Statement(
     select(schema.event.c.serial)
     .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == constant(EventKind.CLAIM.value), OWN)
@@ -44,11 +48,11 @@ _LAST_CLAIM = Statement(
 def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> None:
     """Raise IntegrityError if *standing*, which an index led to, is not that of the row of *serial*, or if the events
     of the unit were changed, or do not add up to it."""
-    with foresee(connection, [(statement, {"of_serial": serial}) for statement in (_ROW, _EVENTS)]):
+    if not is_remote(connection):
         own = _ROW.first(connection, {"of_serial": serial})
-        rows = list(_EVENTS.rows(connection, {"of_serial": serial}))
-    if own is None or own["serial"] != serial or standing_value(own) != standing:
-        raise damaged("the unit's record and its indexes contradict each other", serial)
+        if own is None or own["serial"] != serial or standing_value(own) != standing:
+            raise damaged("the unit's record and its indexes contradict each other", serial)
+    rows = list(_EVENTS.rows(connection, {"of_serial": serial}))
     for row in rows:
         if chain_hash(row["prev_hash"], row) != row["hash"]:
             raise damaged("an event was changed after it was written", serial)
@@ -60,6 +64,19 @@ def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> N
         raise damaged(f"the events contradict each other: {error.what}", serial) from error
     if standing != right:
         raise damaged("the unit's record and its events contradict each other", serial)
+
+
+def with_history(query: Select[Any]) -> Statement:
+    """Return *query*, for one identity, with whether it has events."""
+    unit, event = query.cte("unit"), schema.event
+    has_events = select(event.c.id).where(event.c.serial == unit.c.serial, OWN).exists()
+    return Statement(select(unit, has_events.label(_HAS_EVENTS)))
+
+
+def note_history(connection: Connection, unit: Values) -> None:
+    """Spare `refuse_damaged` a question about *unit*, a row of `with_history`, if it has no events."""
+    if not unit[_HAS_EVENTS]:
+        answered(connection, (_EVENTS, {"of_serial": unit["serial"]}), ())
 
 
 def refuse_forgotten(connection: Connection, mac: str) -> None:

@@ -68,7 +68,7 @@ from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database, Weakness
 from rmfab.ledger.sql.open_database import open_database
-from rmfab.ledger.sql.outage import Watcher
+from rmfab.ledger.sql.outage import Away, Watcher
 from rmfab.ledger.sql.statement import Asked, foresee, of_text
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
@@ -211,10 +211,14 @@ class Ledger(Inquiry):
             def taken(connection: Connection) -> tuple[T, PoolStanding | None, Mapping[str, Head]]:
                 wear(connection, self.badge)
                 known = hold.read()
-                self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
-                with foresee(connection, [*_judging(known), *asked]):
-                    held = self._judged(connection, known)
-                    value = work(connection)
+                try:
+                    self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
+                    with foresee(connection, [*_judging(known), *asked]):
+                        held = self._judged(connection, known)
+                        value = work(connection)
+                except Away:
+                    hold.end()  # other processes of this host need not wait for the record until the server is back
+                    raise
                 joins = self.shared and pool.joined(known, self._host, held) is not None
                 return value, held if joins else None, self._answered(connection)
 
@@ -230,7 +234,7 @@ class Ledger(Inquiry):
 
         As `_take`, but no other host changes the ledger meanwhile, and it is never shared or repeated.
         """
-        with self._record.hold() as hold:
+        with self._holding() as hold:
             with self._database.writing() as connection:
                 wear(connection, self.badge)
                 known = hold.read()
@@ -240,6 +244,18 @@ class Ledger(Inquiry):
                 heads = self._answered(connection)
             self._join(hold, held)
             hold.add(heads)
+
+    @contextmanager
+    def _holding(self) -> Iterator[Hold]:
+        """Yield a hold of the record for a transaction during which no other host changes the ledger.
+
+        On a server, the record is locked first, as in `_take`: its transaction begins when it asks something, so that
+        each waits for the other otherwise. In a file, whose transaction begins at once, the record is locked after it.
+        """
+        with self._record.hold() as hold:
+            if self.shared:
+                hold.read()
+            yield hold
 
     def enter(self, station: str) -> None:
         """See `Inquiry.enter`."""
@@ -259,7 +275,7 @@ class Ledger(Inquiry):
 
     def adopt(self, reason: AdoptionReason, *, station: str, ts: str) -> Adoption:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
-        with self._record.hold() as hold:
+        with self._holding() as hold:
             with self._database.writing() as connection:
                 wear(connection, self.badge)
                 own = station if self.shared else None
@@ -304,7 +320,7 @@ class Ledger(Inquiry):
 
         When this returns, the record of this host has the numbers of its serials.
         """
-        with self._record.hold() as hold:
+        with self._holding() as hold:
             with self._database.writing() as connection:
                 known = hold.read()
                 held = self._judged(connection, known)

@@ -17,11 +17,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, QueuePool, bindparam, create_engine, event, select, text
@@ -37,6 +37,7 @@ from rmfab.ledger.sql.group_commit import GroupCommit
 from rmfab.ledger.sql.outage import Away, Outage, Unsettled, Watcher
 from rmfab.ledger.sql.postgres_errors import Conflict, explain
 from rmfab.ledger.sql.postgres_link import Link, LinkWatch, connect, reaches
+from rmfab.ledger.sql.postgres_pipeline import ServerAnswer
 from rmfab.ledger.sql.server_address import ServerAddress
 from rmfab.ledger.sql.statement import driver
 from rmfab.ledger.sql.station_lock import StationLock
@@ -49,7 +50,8 @@ for _name in ("psycopg", "sqlalchemy.pool"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _BEGIN = "rmfab_begin"
-"""Execution option: the statement that starts a transaction on this connection, and the first one in it."""
+"""Execution option: the statement that starts a transaction on this connection, and the first one in it, and whether
+both are put off until the work asks something: then the server answers both in one round trip."""
 _FIRST = "rmfab_first"
 """What the first statement returned."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -102,7 +104,7 @@ class PostgresDatabase:
         self._readers = _make_engine(partial(connecting, {}), patience, _READERS)
         self._closing = weakref.finalize(self, _close, self._writers, self._readers, self._watch)
         self._writer = threading.Lock()
-        self._group = GroupCommit(self._writing, patience)
+        self._group = GroupCommit(self._put_off, patience)
 
     @classmethod
     def open(cls, address: ServerAddress, *, patience: float, host: str) -> Self:
@@ -173,13 +175,13 @@ class PostgresDatabase:
     def reading(self) -> Iterator[Connection]:
         """Open a read transaction: one snapshot."""
         deadline = time.monotonic() + self._patience
-        with _explained(self._shown), self._begun(self._readers, deadline, _READ, "SELECT 1") as (connection, _):
+        with _explained(self._shown), self._begun(self._readers, deadline, (_READ, "SELECT 1")) as connection:
             yield connection
 
     @contextmanager
     def writing(self, *, alone: bool = True) -> Iterator[Connection]:
         """See `Database.writing`."""
-        with self._writing(time.monotonic() + self._patience, alone=alone) as connection:
+        with self._writing(time.monotonic() + self._patience, _ALONE if alone else _TOGETHER) as connection:
             yield connection
 
     def commit(self, work: Callable[[Connection], T]) -> T:
@@ -196,24 +198,31 @@ class PostgresDatabase:
             except Away as error:
                 attempts.pause(error)
 
+    def _put_off(self, deadline: float) -> AbstractContextManager[Connection]:
+        return self._writing(deadline, _TOGETHER, later=True)
+
     @contextmanager
-    def _writing(self, deadline: float, *, alone: bool = False) -> Iterator[Connection]:
-        """Open a write transaction; wait for the server until *deadline* (monotonic)."""
+    def _writing(self, deadline: float, first: str, *, later: bool = False) -> Iterator[Connection]:
+        """Open a write transaction; wait for the server until *deadline* (monotonic). See `_BEGIN`."""
         if not self._writer.acquire(timeout=max(0.0, deadline - time.monotonic())):
             what = "this ledger is busy with a different task of this program"
             raise LedgerError(what, where=self._shown, hint="retry", cause="ledger-locked")
         try:
-            first = _ALONE if alone else _TOGETHER
-            with _explained(self._shown), self._begun(self._writers, deadline, _WRITE, first) as (connection, xid):
+            with (
+                _explained(self._shown),
+                self._begun(self._writers, deadline, (_WRITE, first), later=later) as connection,
+            ):
                 forget(connection)
                 yield connection
-                self._commit(connection, str(xid), deadline)
+                self._commit(connection, deadline)
         finally:
             self._writer.release()
 
     @contextmanager
-    def _begun(self, engine: Engine, deadline: float, begin: str, first: str) -> Iterator[tuple[Connection, Any]]:
-        """Yield a connection in a transaction, and what its *first* statement returned.
+    def _begun(
+        self, engine: Engine, deadline: float, statements: tuple[str, str], *, later: bool = False
+    ) -> Iterator[Connection]:
+        """Yield a connection in a transaction. See `_BEGIN`.
 
         A connection that the server has ended since it was used last is replaced.
         """
@@ -221,9 +230,8 @@ class PostgresDatabase:
         while True:
             connection = None
             try:
-                connection = engine.connect().execution_options(**{_BEGIN: (begin, first)})
+                connection = engine.connect().execution_options(**{_BEGIN: (*statements, later)})
                 connection.begin()
-                value = connection.info[_FIRST]
                 break
             except (DBAPIError, psycopg.Error) as error:
                 if connection is not None:
@@ -239,18 +247,21 @@ class PostgresDatabase:
                 raise
         self._outage.note_back()
         try:
-            yield connection, value
+            yield connection
         finally:
             _drop(connection)
 
-    def _commit(self, connection: Connection, xid: str, deadline: float) -> None:
-        """Commit the transaction *xid*. Raise Away if it was not written, Unsettled if nobody can say."""
-        evidence = left(connection)
+    def _commit(self, connection: Connection, deadline: float) -> None:
+        """Commit the transaction. Raise Away if it was not written, Unsettled if nobody can say."""
+        evidence, xid = left(connection), None
         try:
+            if _FIRST not in connection.info:
+                driver(connection).catch_up()
+            xid = str(connection.info[_FIRST])
             connection.commit()
         except (DBAPIError, psycopg.Error) as error:
             told = _told(error, self._shown)
-            if not isinstance(told, Away) or not self._was_committed(xid, evidence, told, deadline):
+            if xid is None or not isinstance(told, Away) or not self._was_committed(xid, evidence, told, deadline):
                 raise told from error
 
     def _was_committed(self, xid: str, evidence: Evidence | None, lost: Away, deadline: float) -> bool:
@@ -390,11 +401,22 @@ def _close(writers: Engine, readers: Engine, watch: LinkWatch) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Start a transaction in one round trip."""
-    statements = connection.get_execution_options().get(_BEGIN)
-    if statements is not None:
-        *_, first = driver(connection).at_once([(statement, ()) for statement in statements])
-        ((connection.info[_FIRST],),) = first
+    """Start a transaction in one round trip, or with the next one."""
+    options, link = connection.get_execution_options().get(_BEGIN), driver(connection)
+    if options is None:
+        return
+    begin, first, later = options
+    connection.info.pop(_FIRST, None)
+
+    def heard(answer: ServerAnswer) -> None:
+        ((connection.info[_FIRST],),) = answer
+
+    link.later((begin, ()))
+    link.later((first, ()), heard)
+    if later:
+        link.pgconn.consume_input()  # notices if the server has ended the session, without waiting for anything
+    else:
+        link.catch_up()
 
 
 def _drop(connection: Connection) -> None:

@@ -21,6 +21,7 @@ _EACH, _ONLY_READS = "connection to server", "session is read-only"
 """What libpq says of each server that it tried, and of one that does not let it write (fe-connect.c,
 target_session_attrs). As long as a different one may come, such as a replica that takes over, the ledger is away."""
 _READ_ONLY, _PRIMARY = "ledger-read-only", "name the primary server"
+_CHECK = "list all problems with `rmfab ledger check`; `rmfab ledger rebuild` or a backup repairs them"
 _CAUSES: tuple[tuple[str, str, str, str | None], ...] = (
     ("55P03", "ledger-locked", "a different transaction holds a lock of the ledger for too long", "retry"),
     ("57014", "ledger-locked", "the server ended a statement that took too long", "retry"),
@@ -31,6 +32,7 @@ _CAUSES: tuple[tuple[str, str, str, str | None], ...] = (
     ("53100", "ledger-full", "the server's disk is full; nothing was written", "free disk space there, then retry"),
     ("58", "ledger-io", "the server's disk reported an error; nothing was written", "check the server"),
     ("XX00", "ledger-corrupt", "the ledger's database is damaged", "restore it from a backup"),
+    ("22012", "ledger-corrupt", "the ledger is damaged: a row that is to be changed is missing", _CHECK),  # `change`
     ("23", "ledger-constraint", "this violates a constraint of the ledger", None),
     ("P0001", "ledger-constraint", "this violates a constraint of the ledger", None),
 )

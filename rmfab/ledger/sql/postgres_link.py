@@ -19,8 +19,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
-from rmfab.ledger.sql.postgres_pipeline import Prepared, Question, ServerAnswer
+from rmfab.ledger.sql.postgres_pipeline import COMMIT, Prepared, Question, ServerAnswer
 from rmfab.ledger.sql.server_address import ServerAddress
 
 _DEFAULTS: Mapping[str, str] = {
@@ -116,18 +117,55 @@ def _shut_down(descriptor: int) -> None:
         link.shutdown(socket.SHUT_RDWR)
 
 
+Heard = Callable[[ServerAnswer], None]
+"""Is given the answer to a statement that was put off."""
+
+
 class Link(psycopg.Connection[Any]):
-    """A connection whose waits end in time."""
+    """A connection whose waits end in time, and on which statements can be put off until the next round trip."""
 
     watch: LinkWatch | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._prepared_here = Prepared()
+        self._later: list[tuple[Question, Heard | None]] = []
+
+    def later(self, question: Question, heard: Heard | None = None) -> None:
+        """Run *question* before whatever is run next, in the same round trip. An error of it is raised then."""
+        self._later.append((question, heard))
 
     def at_once(self, questions: Sequence[Question]) -> list[ServerAnswer]:
-        """Run *questions* in one round trip. See `Prepared.run`."""
-        return self._prepared_here.run(self, questions)
+        """Run *questions* in one round trip, after what was put off. See `Prepared.run`."""
+        before, self._later = self._later, []
+        answers = self._prepared_here.run(self, [*(question for question, _ in before), *questions])
+        for (_, heard), answer in zip(before, answers, strict=False):
+            if heard is not None:
+                heard(answer)
+        return answers[len(before) :]
+
+    def catch_up(self) -> None:
+        """Run what was put off."""
+        if self._later:
+            self.at_once(())
+
+    def cursor(self, *arguments: Any, **named: Any) -> Any:
+        """Return a cursor; what was put off comes first."""
+        self.catch_up()
+        return super().cursor(*arguments, **named)
+
+    def commit(self) -> None:
+        """Commit, in the same round trip as what was put off."""
+        if self._later:
+            self.at_once([COMMIT])
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().commit()
+
+    def rollback(self) -> None:
+        """Roll back; what was put off is not run."""
+        self._later.clear()
+        if self.pgconn.transaction_status != TransactionStatus.IDLE:
+            super().rollback()
 
     def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
         """Wait as psycopg does, for as long as the watch allows."""

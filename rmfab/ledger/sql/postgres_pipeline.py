@@ -21,6 +21,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 Question = tuple[str, Sequence[Any]]
 """A statement, and the values for `$1`, `$2` and so on in it."""
+COMMIT: Question = ("COMMIT", ())
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class Prepared:
         """Queue the statements with their values. Yield for each command the name that it prepares, None if it runs."""
         names = dict(self._names)
         for text, values in given:
+            if text == COMMIT[0]:  # never prepared: whoever looks at the network sees it
+                pgconn.send_query_params(text.encode(), None)
+                yield None
+                continue
             if text not in names:
                 names[text] = b"rmfab_%d" % next(self._numbers)
                 pgconn.send_prepare(names[text], text.encode())
@@ -103,5 +108,8 @@ def _results(pgconn: PGconn, number: int) -> abc.PQGen[list[PGresult]]:
 
 
 def _answer(adapt: abc.Transformer, result: PGresult) -> ServerAnswer:
+    number = result.ntuples
+    if not number:
+        return ServerAnswer([], result.command_tuples or 0, result)
     adapt.set_pgresult(result)
-    return ServerAnswer(adapt.load_rows(0, result.ntuples, tuple), result.command_tuples or 0, result)
+    return ServerAnswer(adapt.load_rows(0, number, tuple), number, result)

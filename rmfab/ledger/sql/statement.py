@@ -1,8 +1,8 @@
 """Statements that every claim runs: compiled once per engine, and run by the driver.
 
 SQLAlchemy takes longer to build a statement, and to pass it to the driver and its rows back, than most databases take
-to run it. And a server is a network away: `foresee` asks it in one round trip what a transaction will ask, and `write`
-sends it all changes in one.
+to run it. And a server is a network away: `foresee` asks it in one round trip what a transaction will ask, and what
+`change` changes goes with the next question, or with COMMIT.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.sql.expression import ClauseElement
 _AHEAD = "rmfab_ahead"
 _PARAMETERS = {"sqlite": "qmark", "postgresql": "numeric_dollar"}
 """How a value is written in a statement, by engine."""
+_ONE_ROW = "WITH changed AS ({} RETURNING 1) SELECT 1 / count(*) FROM changed"
 Values = Mapping[str, Any]
 
 
@@ -54,7 +55,7 @@ class Statement:
         return next(self.rows(connection, values), None)
 
     def _key(self, values: Values) -> tuple[Any, ...]:
-        return (self, *sorted(values.items()))
+        return (self, *values.items())
 
     def _note_names(self, answer: Any) -> None:
         if not self._names and answer.description:
@@ -90,10 +91,7 @@ def foresee(connection: Connection, asked: Iterable[Asked]) -> Iterator[None]:
 
     It may be asked in vain. A file is not asked: it is not a network away.
     """
-    if not _is_remote(connection):
-        yield
-        return
-    asked = list(asked)
+    asked = list(asked) if is_remote(connection) else []
     answers = _run(connection, asked)
     info = connection.info  # of a connection that is lost in the block, it cannot be asked for any more
     before = info.get(_AHEAD)
@@ -102,14 +100,39 @@ def foresee(connection: Connection, asked: Iterable[Asked]) -> Iterator[None]:
     try:
         yield
     finally:
-        if info.pop(_AHEAD, None) and before:
+        if info.pop(_AHEAD, None) is not None and before is not None:
             info[_AHEAD] = before
 
 
-def write(connection: Connection, changes: Iterable[Asked]) -> list[int]:
-    """Run *changes* in order, on a server in one round trip; return how many rows each changed."""
+class MissingRow(Exception):
+    """A row that was to be changed does not exist."""
+
+
+def change(connection: Connection, additions: Iterable[Asked], updates: Iterable[Asked]) -> None:
+    """Run *additions*, then *updates*, each of which changes the one row of a key; if that is missing, all fails.
+
+    In a file, this raises MissingRow. A server runs them with what it is asked next, or with COMMIT, and divides by 0.
+    """
     connection.info.pop(_AHEAD, None)
-    return [answer.rowcount for answer in _run(connection, changes)]
+    if not is_remote(connection):
+        _run(connection, additions)
+        if any(answer.rowcount != 1 for answer in _run(connection, updates)):
+            raise MissingRow
+        return
+    link = driver(connection)
+    for statement, values in additions:
+        link.later(statement._question(connection.dialect, values))
+    for statement, values in updates:
+        made, given = statement._question(connection.dialect, values)
+        link.later((_ONE_ROW.format(made), given))
+
+
+def answered(connection: Connection, asked: Asked, rows: Sequence[Sequence[Any]]) -> None:
+    """Note the answer to *asked* until the block of `foresee` ends, or the first change."""
+    statement, values = asked
+    ahead = connection.info.get(_AHEAD)
+    if ahead is not None:
+        ahead[statement._key(values)] = rows
 
 
 @lru_cache
@@ -128,11 +151,12 @@ def _run(connection: Connection, asked: Iterable[Asked]) -> list[Any]:
     asked = list(asked)
     questions = [statement._question(connection.dialect, values) for statement, values in asked]
     link = driver(connection)
-    answers = link.at_once(questions) if _is_remote(connection) else [link.execute(*one) for one in questions]
+    answers = link.at_once(questions) if is_remote(connection) else [link.execute(*one) for one in questions]
     for (statement, _), answer in zip(asked, answers, strict=True):
         statement._note_names(answer)
     return answers
 
 
-def _is_remote(connection: Connection) -> bool:
+def is_remote(connection: Connection) -> bool:
+    """Return whether the database is a server: a network away."""
     return connection.dialect.name == "postgresql"
