@@ -442,13 +442,7 @@ def nearest_station(folder: Path | None) -> Station:
 
     Without a workspace, return that of RMFAB_STATION or of the user. Raise InputError.
     """
-    try:
-        root: Path | None = find_workspace(folder)
-    except InputError as error:
-        if error.cause != "no-workspace":
-            raise
-        root = None
-    return _station_in(root)
+    return _station_in(_root_if_any(folder))
 
 
 def _station_in(root: Path | None) -> Station:
@@ -458,6 +452,25 @@ def _station_in(root: Path | None) -> Station:
     return station.host_station() if path is None else station.load_station(path)
 
 
+def station_file(folder: Path | None) -> Path:
+    """Return the station.toml that `nearest_station` reads. If there is none: where it belongs.
+
+    That is the workspace, or without one the user's folder. Raise InputError.
+    """
+    root = _root_if_any(folder)
+    return _station_path(root) or (_users_station() if root is None else root / STATION_FILE)
+
+
+def _root_if_any(folder: Path | None) -> Path | None:
+    """Return the folder of the workspace, None if none is named and none is here or above. Raise InputError."""
+    try:
+        return find_workspace(folder)
+    except InputError as error:
+        if error.cause != "no-workspace":
+            raise
+        return None
+
+
 def _station_path(root: Path | None) -> Path | None:
     """Return the station.toml of this host, None if it has none."""
     given = os.environ.get(STATION_ENVIRONMENT)
@@ -465,9 +478,12 @@ def _station_path(root: Path | None) -> Path | None:
         return Path(given)
     if root is not None and is_there(root / STATION_FILE):
         return root / STATION_FILE
+    return _users_station() if _is_file(_users_station()) else None
+
+
+def _users_station() -> Path:
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
-    user = Path(home) / ".config" / "rmfab" / STATION_FILE
-    return user if _is_file(user) else None
+    return Path(home) / ".config" / "rmfab" / STATION_FILE
 
 
 def _names_ledger(path: Path) -> bool:
