@@ -56,8 +56,7 @@ def discover(names: tuple[str, ...], number: int | None, virtual: Path | None) -
     watch: PortWatch = UsbWatch() if virtual is None else VirtualWatch(virtual)
     typed = TypedLines(interactive=terminal.TERMINAL.interactive)
     done = discover_slots(request, watch, typed, terminal.TERMINAL)
-    lines = [f"slot {one.name}  {one.port.address}" for one in done.slots]
-    terminal.show({"file": str(done.file), "slots": [one.to_json() for one in done.slots]}, "\n".join(lines))
+    terminal.show({"file": str(done.file), "slots": [one.to_json() for one in done.slots]}, None)
 
 
 @command.command()
