@@ -131,7 +131,7 @@ class Workspace:
         root: Path,
         product: Product | None = None,
         now: Callable[[], datetime] = now,
-        ledger: Path | None = None,
+        ledger: Path | str | None = None,
     ) -> None:
         self.root = root
         self._location = ledger
@@ -452,13 +452,18 @@ def _station_in(root: Path | None) -> Station:
     return station.host_station() if path is None else station.load_station(path)
 
 
+def users_station() -> Station:
+    """Return the station of RMFAB_STATION or of the user, else a default one, whatever workspace there is."""
+    return _station_in(None)
+
+
 def station_file(folder: Path | None) -> Path:
     """Return the station.toml that `nearest_station` reads. If there is none: where it belongs.
 
     That is the workspace, or without one the user's folder. Raise InputError.
     """
     root = _root_if_any(folder)
-    return _station_path(root) or (_users_station() if root is None else root / STATION_FILE)
+    return _station_path(root) or (_users_station_file() if root is None else root / STATION_FILE)
 
 
 def _root_if_any(folder: Path | None) -> Path | None:
@@ -478,10 +483,10 @@ def _station_path(root: Path | None) -> Path | None:
         return Path(given)
     if root is not None and is_there(root / STATION_FILE):
         return root / STATION_FILE
-    return _users_station() if _is_file(_users_station()) else None
+    return _users_station_file() if _is_file(_users_station_file()) else None
 
 
-def _users_station() -> Path:
+def _users_station_file() -> Path:
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
     return Path(home) / ".config" / "rmfab" / STATION_FILE
 
