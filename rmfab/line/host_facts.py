@@ -110,8 +110,9 @@ def running(names: Iterable[str], root: Path) -> tuple[str, ...]:
 
 
 def _starts_at_boot(name: str, root: Path) -> bool:
-    """Return whether systemd starts the service *name*: a folder `….wants` has a link to it."""
-    return any(path.is_symlink() or path.exists() for path in (root / "etc/systemd/system").glob(f"*/{name}.service"))
+    """Return whether systemd starts the service *name*: a folder `….wants` has a link to it (systemd.unit(5))."""
+    wants = (root / "etc/systemd/system").glob("*.wants")
+    return any((folder / f"{name}.service").is_symlink() for folder in wants)
 
 
 def _port(port: PluggedIn, tree: Mapping[str, UsbNode], root: Path, station: Station) -> HostPort:
