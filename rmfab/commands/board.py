@@ -122,7 +122,7 @@ def command(
 
     \b
     rmfab board --count 3 --state boards     the same boards and ports each time
-    rmfab board --tcp-port 4000              port 4000, provisioning 4001, control 4002
+    rmfab board --tcp-port 4000              fixed ports, control on 4002
     """
     from rmfab.operations.git_warning import warn_of_git
     from rmfab.operations.serve_boards import BoardsRequest

@@ -317,7 +317,7 @@ def slots_for(
             raise _no_slot(address, station)
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
     if not chosen:
-        raise InputError("no port given", hint="use --port PORT or add slots to station.toml; `rmfab ports` lists both")
+        raise InputError("no port given", hint="use --port PORT, see `rmfab ports`, or `rmfab station discover`")
     refuse_same_port(chosen)
     if baud is not None:
         chosen = [replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen]
