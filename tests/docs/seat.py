@@ -49,10 +49,10 @@ class Seat:
             return "\n".join(line.rstrip() for line in self._picture.display)
 
     def until(self, words: str) -> None:
-        """Wait until *words* are on the screen."""
+        """Wait until *words* are on the screen, also if a line end is between them."""
 
         def shown() -> bool:
-            seen = words in self.text
+            seen = words in " ".join(self.text.split())
             assert seen or self._reader.is_alive(), f"it ended without {words!r}:\n{self.text}"
             return seen
 
