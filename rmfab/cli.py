@@ -63,7 +63,7 @@ COMMANDS = {
     "merge": "Merge the return of a factory: its units, boards, results and labels.",
     "ledger": "Check the ledger, back it up, move it to a different host.",
     "slot": "List slots, take them out of service, put them back.",
-    "station": "Show this station, write its card, or admit a different one.",
+    "station": "Find this station's slots, write its card, or admit a different one.",
     "printer": "List, ask and try label printers, or serve a virtual one.",
     "board": "Serve virtual boards.",
     "doctor": "Find what is missing on this host, and how to fix it.",

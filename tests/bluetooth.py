@@ -1,4 +1,4 @@
-"""A host with Bluetooth, as sysfs and the system bus show one to rmfab."""
+"""A host with Bluetooth and nothing else to remark, as its files show one to rmfab."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 
 
 def with_bluetooth(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process see an adapter, described in *folder*, whatever the host has."""
-    (folder / "hci0").mkdir()
-    monkeypatch.setattr("rmfab.line.doctor._BLUETOOTH", folder)
-    monkeypatch.setattr("rmfab.line.doctor._SYSTEM_BUS", folder)
+    """Let this process see an adapter, described in *folder*, whatever the host has: a container with a radio."""
+    (folder / "sys/class/bluetooth/hci0").mkdir(parents=True)
+    (folder / "run/dbus").mkdir(parents=True)
+    (folder / "run/dbus/system_bus_socket").touch()
+    (folder / "run/.containerenv").touch()
+    monkeypatch.setattr("rmfab.line.host_facts.ROOT", folder)

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import serial
 from serial.tools import list_ports
 
+from rmfab.board.access import access_hint, device_node
 from rmfab.board.raw_socket import RawSocketPort
 from rmfab.board.rfc2217 import Rfc2217Port
 from rmfab.errors import PortError
@@ -61,12 +62,22 @@ class SerialPort(Protocol):
 
 @dataclass(frozen=True)
 class PluggedIn:
-    """A port of this host: the *address* to open it by (its topology path if it has one), and its USB description."""
+    """A port of this host: the *address* to open it by (its topology path if it has one), and its USB description.
+
+    *usb*: its vendor and product id, such as `10c4:ea60`.
+    """
 
     address: str
     device: str
     location: str
     description: str
+    usb: str = ""
+
+    def is_at(self, address: str) -> bool:
+        """Return whether *address* means this port; udev names one device in several ways."""
+        if "://" in address or "://" in self.address:
+            return address == self.address
+        return address == self.address or Path(address).resolve() == Path(self.device).resolve()
 
 
 def open_port(address: str, keep_going: Callable[[], None] = lambda: None) -> SerialPort:
@@ -131,7 +142,7 @@ def _opening_error(address: str, error: Exception) -> PortError:
         return PortError(
             "no permission to open the port",
             where=address,
-            hint="add your user to the group dialout (Debian) or uucp (Arch) and log in again",
+            hint=access_hint(device_node(address)),
             cause="port-denied",
         )
     if number in _UNREACHABLE or isinstance(cause, socket.gaierror):
@@ -202,6 +213,7 @@ def plugged_in() -> tuple[PluggedIn, ...]:
                 device=info.device,
                 location=info.location or "",
                 description=info.description or info.product or "",
+                usb=f"{info.vid:04x}:{info.pid or 0:04x}",
             )
         )
     return tuple(sorted(found, key=lambda port: (port.location, port.device)))

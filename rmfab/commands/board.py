@@ -22,11 +22,15 @@ _SIZES = [f"{1 << n}MB" for n in range(8)]
 
 
 class _Board(Leaf):
-    """The command; its help ends with the faults."""
+    """The command; its help ends with the control commands and the faults."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, then the faults."""
+        """Write the options, then the control commands and the faults."""
+        from rmfab.virtual.control import CONTROL_COMMANDS
+
         super().format_options(ctx, formatter)
+        with formatter.section("Control commands; echo COMMAND | nc -N 127.0.0.1 PORT"):
+            formatter.write_dl([(one.form, one.summary) for one in CONTROL_COMMANDS])
         rows = [(fault.value + ("=N" if fault.takes_number else ""), fault.summary) for fault in BoardFault]
         with formatter.section("Faults; NAME@2 applies only to board 2, counted from 0"):
             formatter.write_dl(rows)
@@ -82,8 +86,13 @@ class _RouteType(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder in which the boards' flash and eFuses persist.",
+    help="Folder in which the boards' flash, eFuses and TCP ports persist.",
 )
+@click.option(
+    "--tcp-port", type=click.IntRange(0, 65535), metavar="PORT",
+    help="First TCP port; each next board's is 10 higher (default: those in --state, or free ones; 0: free ones).",
+)  # fmt: skip
+@click.option("--unplugged", is_flag=True, help="Leave the ports empty, until the control command `return`.")
 @click.option("--mac", metavar="MAC", help="MAC of the first board; the next ones count up from it.")
 @click.option("--flash-size", type=click.Choice(_SIZES), default="4MB", show_default=True, help="Flash of each board.")
 @click.option(
@@ -110,6 +119,10 @@ def command(
 
     esptool can flash them, and they boot what was written. Prints one line per board (chip, MAC, port, URL of its
     provisioning service) and runs until interrupted.
+
+    \b
+    rmfab board --count 3 --state boards     the same boards and ports each time
+    rmfab board --tcp-port 4000              fixed ports, control on 4002
     """
     from rmfab.operations.git_warning import warn_of_git
     from rmfab.operations.serve_boards import BoardsRequest
@@ -138,4 +151,5 @@ def command(
 
     if state is not None:
         warn_of_git(terminal.TERMINAL, "the secrets of these units", state / f"{chip}-0.bin", shown=state)
-    run(request.specs(), announce, state=state, with_parent=with_parent)
+    renumber = request.tcp_port == 0
+    run(request.specs(), announce, state=state, renumber=renumber, with_parent=with_parent)

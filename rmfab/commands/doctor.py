@@ -12,9 +12,10 @@ from rmfab.commands.leaf import Leaf
 def command() -> None:
     """Find what is missing on this host, and how to fix it.
 
-    Checks ports and their permissions, Bluetooth or Wi-Fi, free disk space, the workspace and its permissions, keys,
-    the ledger and the trust file; without a workspace, only the host. Each check reports what it finds, whatever the
-    others find. Exits with code 5 if the ledger or the trust file is damaged, with code 4 if anything else is wrong.
+    Checks ports and their permissions, programs that grab ports, USB hubs, Bluetooth or Wi-Fi, the clock, disks and
+    their fsync, fonts, the printer, the workspace and its permissions, keys, the ledger and the trust file; without a
+    workspace, only the host. Each check reports what it finds, whatever the others find. Exits with code 5 if the
+    ledger or the trust file is damaged, with code 4 if anything else is wrong.
     """
     from rmfab.errors import IntegrityError, StationError
     from rmfab.operations.examine_host import examine_host

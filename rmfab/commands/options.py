@@ -132,10 +132,10 @@ def slot_names(context: click.Context, _: click.Parameter, incomplete: str) -> l
     from click.shell_completion import CompletionItem
 
     from rmfab.errors import RmfabError
-    from rmfab.workspace.workspace import open_workspace
+    from rmfab.workspace.workspace import nearest_station
 
     with suppress(RmfabError, OSError):  # without a station.toml that can be read, there is nothing to complete
-        slots = open_workspace(context.find_root().params.get("folder")).station.slots
+        slots = nearest_station(context.find_root().params.get("folder")).slots
         names = [CompletionItem(slot.name) for slot in slots if slot.name.startswith(incomplete)]
         if names:
             return names

@@ -11,7 +11,6 @@ from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 
 if TYPE_CHECKING:
-    from rmfab.board.port import PluggedIn
     from rmfab.operations.list_ports import BoardPlace
 
 _PRESENT = {True: "present", False: "absent", None: "on the network"}
@@ -24,6 +23,7 @@ def command() -> None:
     A slot is a comment with its port, whether the port is there now, and what is plugged in. Each other port is a slot
     to paste into station.toml, given by its place in the USB tree, which does not change, not by its ttyUSB number.
     """
+    from rmfab.line.slot_table import described
     from rmfab.operations.list_ports import list_ports
 
     places = list_ports(terminal.folder(), terminal.TERMINAL)
@@ -32,7 +32,7 @@ def command() -> None:
         return
     slots = [place for place in places if place.slot is not None]
     for place in slots:
-        about = f": {_about(place.usb)}" if place.usb else ""
+        about = f": {described(place.usb)}" if place.usb else ""
         out = f"; {place.out}" if place.out else ""
         terminal.verbatim(f"# slot {place.slot}  {place.port}  {_PRESENT[place.present]}{about}{out}")
     if slots and len(slots) < len(places):
@@ -42,14 +42,10 @@ def command() -> None:
 
 def _show_new(places: tuple[BoardPlace, ...]) -> None:
     """Print the ports that are in no slot, with names that no slot has."""
+    from rmfab.line.slot_table import described, slot_table
+
     taken = {place.slot for place in places}
     names = (name for number in count(1) if (name := str(number)) not in taken)
     for place in places:
         if place.slot is None:
-            about = f" # {_about(place.usb)}" if place.usb else ""
-            terminal.verbatim(f'[[slot]]                {about}\nname = "{next(names)}"\nport = "{place.port}"')
-            terminal.verbatim('baud = "auto"\nrestart = "auto"\n')
-
-
-def _about(usb: PluggedIn) -> str:
-    return ", ".join(part for part in (usb.device, usb.location, usb.description) if part)
+            terminal.verbatim(slot_table(next(names), place.port, described(place.usb) if place.usb else ""))

@@ -1,4 +1,4 @@
-"""`rmfab station`: show this station, make its keys, write its card, admit a different one, give its lease back."""
+"""`rmfab station`: show this station, find its slots, make its keys and card, admit one, give its lease back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import force_option, output_option
+from rmfab.commands.options import FILE, force_option, output_option
 
 
 @click.group("station", cls=Branch)
 def command() -> None:
-    """Show this station, make its keys and its card, admit a different one, or give its lease back."""
+    """Show this station, find its slots, make its keys and its card, admit a different one, or give its lease back."""
 
 
 @command.command()
@@ -29,6 +29,34 @@ def show() -> None:
     lines = [f"name       {station.name}", f"recipient  {recipient}"]
     lines += [f"slot {slot['name']}  {slot['port']}  baud {slot['baud']}" for slot in slots]
     terminal.show({"name": station.name, "recipient": recipient, "slots": slots}, "\n".join(lines))
+
+
+@command.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--count", "number", type=click.IntRange(1, 256), metavar="N", help="End after N slots (default: Enter).")
+@click.option("--virtual", type=FILE, metavar="DIR", help="Watch virtual boards (`rmfab board --state DIR`), not USB.")
+def discover(names: tuple[str, ...], number: int | None, virtual: Path | None) -> None:
+    """Find the ports of slots by plugging in slot after slot.
+
+    Each port that appears becomes a slot of station.toml, given by its place in the USB tree. The slots are called
+    NAME …, or A1, A2 … Slots that are there already stay as they are, and so does every comment. Nothing is written
+    before the end; ^C gives up.
+
+    \b
+    rmfab station discover                   until Enter
+    rmfab station discover --count 4
+    rmfab station discover left right        these names, in this order
+    """
+    from rmfab.board.port_watch import PortWatch, UsbWatch
+    from rmfab.commands.typed_lines import TypedLines
+    from rmfab.operations.discover_slots import DiscoverRequest, discover_slots
+    from rmfab.operations.virtual_watch import VirtualWatch
+
+    request = DiscoverRequest(terminal.folder(), names, number)
+    watch: PortWatch = UsbWatch() if virtual is None else VirtualWatch(virtual)
+    typed = TypedLines(interactive=terminal.TERMINAL.interactive)
+    done = discover_slots(request, watch, typed, terminal.TERMINAL)
+    terminal.show({"file": str(done.file), "slots": [one.to_json() for one in done.slots]}, None)
 
 
 @command.command()

@@ -50,6 +50,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import ROM_BAUD, plugged_in
@@ -62,7 +63,7 @@ from rmfab.ledger.sql.server_address import ServerAddress, is_url
 from rmfab.line.shifts import PER_DAY, Shifts, shifts_in
 from rmfab.line.step_program import PLACEHOLDERS, StepCommand
 from rmfab.product.product_file import bad_host
-from rmfab.product.toml_reader import Table, Walker, as_toml, load_toml
+from rmfab.product.toml_reader import Table, Walker, as_toml, load_toml, parse_toml
 
 FILE_NAME = "station.toml"
 AUTO_BAUD = "auto"
@@ -149,10 +150,18 @@ def host_station() -> Station:
 
 def load_station(path: Path) -> Station:
     """Read station.toml. Raise InputError, or ComplaintsError with every error and its place."""
-    data = load_toml(path, "station")
+    return _read_station(load_toml(path, "station"), path)
+
+
+def parse_station(text: str, path: Path) -> Station:
+    """Read *text* as the content of the station.toml *path*. Raise as `load_station` does."""
+    return _read_station(parse_toml(text, path), path)
+
+
+def _read_station(data: dict[str, Any], path: Path) -> Station:
     walker = Walker(path.name, data)
     table = walker.table("station")
-    name = table.text("name", host_station().name, check=_bad_name)
+    name = table.text("name", host_station().name, check=bad_name)
     ledger = _ledger(table, path.resolve().parent)
     lease = table.integer("lease", 0, 0, LARGEST_LEASE)
     shifts = shifts_in(table)
@@ -201,7 +210,7 @@ def _ledger(table: Table, root: Path) -> Path | str | None:
 
 
 def _slot(table: Table) -> Slot:
-    name = table.text("name", check=_bad_name)
+    name = table.text("name", check=bad_name)
     address = table.text("port")
     baud = _baud(table)
     restart = _restart(table)
@@ -306,7 +315,8 @@ def _bad_url(url: str) -> str | None:
     return None if not url or _URL.fullmatch(url) else f'"{url}" is not the URL of a unit: expected http://host[:port]'
 
 
-def _bad_name(name: str) -> str | None:
+def bad_name(name: str) -> str | None:
+    """Return what is wrong with *name* as that of a slot or a station, None if nothing is."""
     return None if is_safe_name(name) else "a name has 1 to 64 characters of A-Z a-z 0-9 . _ - and no leading dot"
 
 
@@ -325,7 +335,7 @@ def slots_for(
             raise _no_slot(address, station)
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
     if not chosen:
-        raise InputError("no port given", hint="use --port PORT or add slots to station.toml; `rmfab ports` lists both")
+        raise InputError("no port given", hint="use --port PORT, see `rmfab ports`, or `rmfab station discover`")
     refuse_same_port(chosen)
     if baud is not None:
         chosen = [replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmfab.line.doctor import Diagnosis
+from rmfab.line.diagnosis import Diagnosis
 
 _UNITS = 100
 """Units that must still fit: a shift of a small station."""

@@ -8,7 +8,7 @@ from rmfab.cloud.check_unit import probe
 from rmfab.cloud.witness import watching
 from rmfab.errors import RmfabError
 from rmfab.ledger.events import timestamp
-from rmfab.line.doctor import Diagnosis
+from rmfab.line.diagnosis import Diagnosis
 from rmfab.operations.station_broker import broker_of, line_witness, witness_pair
 from rmfab.operations.terminal import UNATTENDED
 from rmfab.product.vocabulary import CloudProof

@@ -11,9 +11,17 @@ from typing import TypeVar
 from rmfab.causes import Cause
 from rmfab.errors import InputError, RmfabError
 from rmfab.files import is_there
-from rmfab.line.doctor import Diagnosis, diagnose, diagnose_ports, examine
+from rmfab.ledger.host import state_folder
+from rmfab.line import host_facts
+from rmfab.line.diagnosis import Diagnosis
+from rmfab.line.doctor import diagnose, note_radio
+from rmfab.line.host_facts import examine
+from rmfab.line.port_checks import diagnose_ports
 from rmfab.line.station import Station, host_station
 from rmfab.operations.disk_space import diagnose_disks
+from rmfab.operations.disk_sync import diagnose_sync
+from rmfab.operations.examine_clock import clock_facts, judge_clock
+from rmfab.operations.examine_fonts import diagnose_fonts
 from rmfab.operations.leasing import lease_size, station_spool
 from rmfab.operations.own_steps import lacking
 from rmfab.operations.read_ledger import leases
@@ -21,7 +29,7 @@ from rmfab.operations.slot_states import slots_out_of_service
 from rmfab.operations.terminal import counted
 from rmfab.product.product import Product
 from rmfab.workspace.modes import loose_files, loose_keys
-from rmfab.workspace.workspace import Workspace, find_workspace
+from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace, find_workspace, now, users_station
 
 T = TypeVar("T")
 
@@ -35,13 +43,14 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         workspace = Workspace(find_workspace(folder))
     except InputError as error:
         yield _no_workspace(error)
-        yield from _checked("this host", lambda: diagnose_ports(examine(host_station()), host_station()))
-        yield from _checked("the disks", lambda: diagnose_disks(None, None))
+        yield from _host_alone()
         return
     reported: set[str] = set()
     for what, check in (
         ("this host", _host),
-        ("the slots", _slots),
+        ("the slots", lambda workspace: _slots(workspace.station)),
+        ("the clock", _clock),
+        ("fonts", _fonts),
         ("the product's own steps", _own_steps),
         ("the disks", _disks),
         ("permissions", _permissions),
@@ -55,6 +64,43 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         found = list(_checked(what, partial(check, workspace)))
         yield from (one for one in found if str(one.error) not in reported)
         reported |= {str(one.error) for one in found if one.error is not None}
+
+
+def _host_alone() -> Iterator[Diagnosis]:
+    """Yield the diagnoses of the host, as the user's station.toml describes it."""
+    wrong: list[Diagnosis] = []
+    own = _tried(users_station, "station.toml", wrong)
+    yield from wrong
+    station = host_station() if own is None else own
+    for what, check in (
+        ("this host", lambda: _without_product(station)),
+        ("the slots", lambda: _slots(station)),
+        ("the clock", lambda: judge_clock(clock_facts(host_facts.ROOT, None), now())),
+        ("fonts", lambda: diagnose_fonts(host_facts.ROOT, os.environ, None)),
+        ("the disks", lambda: diagnose_disks(None, None)),
+        ("the disk of this host's records", lambda: diagnose_sync(_existing(state_folder()), host_facts.ROOT)),
+        ("the ledger", lambda: _named_ledger(station)),
+        ("the label printer", lambda: _station_printer(station)),
+    ):
+        yield from _checked(what, check)
+
+
+def _without_product(station: Station) -> Iterator[Diagnosis]:
+    host = examine(station)
+    yield from diagnose_ports(host, station)
+    yield from note_radio(host)
+
+
+def _existing(folder: Path) -> Path:
+    """Return *folder*, or the nearest one above that exists."""
+    return next(one for one in (folder, *folder.parents) if one.is_dir())
+
+
+def _named_ledger(station: Station) -> Iterator[Diagnosis]:
+    """Diagnose the ledger that the environment or station.toml names, nothing if none does."""
+    location = os.environ.get(LEDGER_ENVIRONMENT) or station.ledger
+    if location is not None:
+        yield from _opened_ledger(Workspace(_existing(state_folder()), ledger=location))
 
 
 def _no_workspace(error: InputError) -> Diagnosis:
@@ -90,9 +136,19 @@ def _host(workspace: Workspace) -> Iterator[Diagnosis]:
         yield from diagnose(examine(station), station, product)
 
 
-def _slots(workspace: Workspace) -> Iterator[Diagnosis]:
+def _clock(workspace: Workspace) -> Iterator[Diagnosis]:
+    return judge_clock(clock_facts(host_facts.ROOT, _ledger_file(workspace)), now())
+
+
+def _fonts(workspace: Workspace) -> Iterator[Diagnosis]:
+    wrong: list[Diagnosis] = []  # product.toml was reported with the host
+    product: Product | None = _tried(lambda: workspace.product, "product.toml", wrong)
+    return diagnose_fonts(host_facts.ROOT, os.environ, product)
+
+
+def _slots(station: Station) -> Iterator[Diagnosis]:
     """Report the slots that start no board."""
-    for name, why in slots_out_of_service(workspace.station):
+    for name, why in slots_out_of_service(station):
         yield Diagnosis(f"slot {name} is {why}", not why.locked, why.way_back(name))
 
 
@@ -107,8 +163,15 @@ def _own_steps(workspace: Workspace) -> Iterator[Diagnosis]:
 
 
 def _disks(workspace: Workspace) -> Iterator[Diagnosis]:
+    ledger = _ledger_file(workspace)
+    yield from diagnose_disks(workspace.root, ledger)
+    yield from diagnose_sync(workspace.root if ledger is None else ledger.parent, host_facts.ROOT)
+
+
+def _ledger_file(workspace: Workspace) -> Path | None:
+    """Return the file of the ledger, None if a server has it."""
     ledger = workspace.ledger_path
-    return diagnose_disks(workspace.root, None if "://" in str(ledger) else Path(ledger))
+    return None if "://" in str(ledger) else Path(ledger)
 
 
 def _permissions(workspace: Workspace) -> Iterator[Diagnosis]:
@@ -129,15 +192,20 @@ def _ledger(workspace: Workspace) -> Iterator[Diagnosis]:
     if not workspace.has_ledger:
         yield Diagnosis("the ledger", False, "`rmfab generate` creates one with the first batch")
         return
+    yield from _opened_ledger(workspace)
+    yield from _batches(workspace)
+    for one in leases(workspace):
+        yield Diagnosis(f"a lease: {one}", True)
+
+
+def _opened_ledger(workspace: Workspace) -> Iterator[Diagnosis]:
+    """Diagnose the ledger itself: whether it opens, may be written, and gives identities."""
     read_only = workspace.ledger.caveat
     what = "the ledger" if read_only is None else f"the ledger: {read_only}"
     yield Diagnosis(what, read_only is None, "get write access to it and its folder")
     for weakness in workspace.ledger.weaknesses():
         yield Diagnosis(weakness.what, False, weakness.hint)
     yield from _pool(workspace)
-    yield from _batches(workspace)
-    for one in leases(workspace):
-        yield Diagnosis(f"a lease: {one}", True)
 
 
 def _lease(workspace: Workspace) -> Iterator[Diagnosis]:
@@ -211,9 +279,13 @@ def _broker(workspace: Workspace) -> Iterator[Diagnosis]:
 
 
 def _printer(workspace: Workspace) -> Iterator[Diagnosis]:
+    return _station_printer(workspace.station)
+
+
+def _station_printer(station: Station) -> Iterator[Diagnosis]:
     from rmfab.operations.examine_printer import diagnose_printer
 
-    return diagnose_printer(workspace)
+    return diagnose_printer(station)
 
 
 def _tried(work: Callable[[], T], what: str, wrong: list[Diagnosis]) -> T | None:

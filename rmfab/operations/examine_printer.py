@@ -10,14 +10,14 @@ from rmfab.label.printers.address import IppPlace
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.discovery import cups_keeps_files
 from rmfab.label.printers.faults import fault_of, judge_dpi, judge_media
-from rmfab.line.doctor import Diagnosis
+from rmfab.line.diagnosis import Diagnosis
+from rmfab.line.station import Station
 from rmfab.operations.use_printer import PrinterReport, ask_printer
-from rmfab.workspace.workspace import Workspace
 
 
-def diagnose_printer(workspace: Workspace) -> Iterator[Diagnosis]:
-    """Yield what is to be said about the printer of station.toml, nothing without one."""
-    config = workspace.station.printer
+def diagnose_printer(station: Station) -> Iterator[Diagnosis]:
+    """Yield what is to be said about the printer of *station*, nothing without one."""
+    config = station.printer
     if config is None:
         return
     yield from _spool(config)

@@ -66,10 +66,9 @@ def list_ports(folder: Path | None, terminal: Terminal) -> tuple[BoardPlace, ...
 
 
 def _place(slot: Slot, ports: tuple[PluggedIn, ...], out: OutOfService | None) -> BoardPlace:
-    """Return the place of *slot*; udev names one device in several ways."""
+    """Return the place of *slot*."""
     port = slot.link.address
     if "://" in port:
         return BoardPlace(port, slot.name, None, None, out)
-    device = Path(port).resolve()
-    usb = next((one for one in ports if port == one.address or device == Path(one.device).resolve()), None)
+    usb = next((one for one in ports if one.is_at(port)), None)
     return BoardPlace(port, slot.name, usb is not None or Path(port).exists(), usb, out)

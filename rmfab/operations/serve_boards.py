@@ -12,7 +12,10 @@ from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.chip.models import MODELS
 from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.network import Route, with_routes
-from rmfab.virtual.spec import BoardSpec, PortKind, Strap
+from rmfab.virtual.spec import BoardNumbers, BoardSpec, PortKind, Strap
+
+APART = 10
+"""How far the TCP ports of two boards are apart: port, provisioning and control of a board follow each other."""
 
 
 def refuse_without_mqtt(otherwise: str) -> None:
@@ -32,7 +35,9 @@ class BoardsRequest:
     *mac*: MAC of the first board, the next ones count up from it; *paced*: None for full speed, 0 for the speed of a
     real board, else the highest baud; *flash_size* in bytes; *secure_boot*: SHA-256 of up to three keys, in hex;
     *routes*: where firmware in the network rmfab-factory reaches its broker; *bridge*: the USB bridge in front of each
-    board. Raise UsageError, or StationError if paho-mqtt is missing.
+    board; *tcp_port*: the first board's port, each next one is 10 higher (None: those that they had, or free ones; 0:
+    free ones); *unplugged*: no board is in its port before the control command `return`. Raise UsageError, or
+    StationError if paho-mqtt is missing.
     """
 
     chip: Chip = Chip.ESP32C3
@@ -47,8 +52,14 @@ class BoardsRequest:
     kill_pid: int | None = None
     routes: tuple[Route, ...] = ()
     bridge: BridgeKind | None = None
+    tcp_port: int | None = None
+    unplugged: bool = False
 
     def __post_init__(self) -> None:
+        if self.tcp_port and self.tcp_port + APART * self.count > 1 << 16:
+            last = (1 << 16) - APART * self.count
+            hint = f"with --count {self.count}, the first one is at most {last}: each board takes {APART}"
+            raise UsageError("no TCP ports left for the last boards", where=f"--tcp-port {self.tcp_port}", hint=hint)
         if self.bridge is not None and self.port_kind is not PortKind.RFC2217:
             raise UsageError("--bridge requires --transport rfc2217", hint="no other transport tells a host its bridge")
         if self.routes:
@@ -85,9 +96,18 @@ class BoardsRequest:
                 networks=with_routes(*self.routes),
                 secure_boot_digests=tuple(map(str.lower, self.secure_boot)),
                 bridge=self.bridge,
+                numbers=_numbers(self.tcp_port, index),
+                unplugged=self.unplugged,
             )
             for index in range(self.count)
         ]
+
+
+def _numbers(first: int | None, index: int) -> BoardNumbers:
+    if not first:
+        return BoardNumbers()
+    port = first + APART * index
+    return BoardNumbers(port, port + 1, port + 2)
 
 
 def _first_mac(text: str) -> bytes:

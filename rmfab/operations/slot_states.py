@@ -124,7 +124,7 @@ def _opened(folder: Path | None) -> tuple[Station, SlotBook]:
     book = slot_book(station)
     if book is None:
         raise InputError(
-            "this station has no slots", hint="add slots to station.toml; `rmfab ports` prints them", cause="no-slot"
+            "this station has no slots", hint="`rmfab station discover` adds them to station.toml", cause="no-slot"
         )
     return station, book
 

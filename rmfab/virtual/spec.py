@@ -39,6 +39,26 @@ class PortKind(Enum):
 
 
 @dataclass(frozen=True)
+class BoardNumbers:
+    """The TCP ports of a board on 127.0.0.1: serial *port*, *provisioning* and *control*; 0 is a free one."""
+
+    port: int = 0
+    provisioning: int = 0
+    control: int = 0
+
+    def __post_init__(self) -> None:
+        given = [number for number in (self.port, self.provisioning, self.control) if number]
+        if not all(0 < number < 65536 for number in given) or len(set(given)) < len(given):
+            raise ValueError("the TCP ports of a board must be different numbers from 1 to 65535")
+
+    def completed_by(self, other: BoardNumbers) -> BoardNumbers:
+        """Return these numbers, with those of *other* in place of zeros."""
+        return BoardNumbers(
+            self.port or other.port, self.provisioning or other.provisioning, self.control or other.control
+        )
+
+
+@dataclass(frozen=True)
 class BoardSpec:
     """One virtual board.
 
@@ -53,6 +73,8 @@ class BoardSpec:
     - *secure_boot_digests*: secure boot v2 is burned for the public keys with these SHA-256 digests, in hex.
     - *burnt*: all eFuse security bits after the board's own bootloader has burned them; a file beside *flash_file*
       keeps them.
+    - *numbers*: its TCP ports.
+    - *unplugged*: it is not in its port before the control command `return`.
     """
 
     chip: Chip
@@ -70,6 +92,8 @@ class BoardSpec:
     secure_boot_digests: tuple[str, ...] = ()
     burnt: EfuseSecurity | None = None
     bridge: BridgeKind | None = None
+    numbers: BoardNumbers = BoardNumbers()
+    unplugged: bool = False
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):

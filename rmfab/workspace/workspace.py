@@ -131,7 +131,7 @@ class Workspace:
         root: Path,
         product: Product | None = None,
         now: Callable[[], datetime] = now,
-        ledger: Path | None = None,
+        ledger: Path | str | None = None,
     ) -> None:
         self.root = root
         self._location = ledger
@@ -450,13 +450,7 @@ def nearest_station(folder: Path | None) -> Station:
 
     Without a workspace, return that of RMFAB_STATION or of the user. Raise InputError.
     """
-    try:
-        root: Path | None = find_workspace(folder)
-    except InputError as error:
-        if error.cause != "no-workspace":
-            raise
-        root = None
-    return _station_in(root)
+    return _station_in(_root_if_any(folder))
 
 
 def _station_in(root: Path | None) -> Station:
@@ -466,6 +460,35 @@ def _station_in(root: Path | None) -> Station:
     return station.host_station() if path is None else station.load_station(path)
 
 
+def users_station() -> Station:
+    """Return the station of RMFAB_STATION or of the user, else a default one, whatever workspace there is."""
+    return _station_in(None)
+
+
+def station_file(folder: Path | None) -> Path:
+    """Return the station.toml that `nearest_station` reads. If there is none: where it belongs.
+
+    That is the workspace, or without one the user's folder. Raise InputError, also if there is neither.
+    """
+    root = _root_if_any(folder)
+    belongs = _users_station_file() if root is None else root / STATION_FILE
+    path = _station_path(root) or belongs
+    if path is None:
+        what = "this user has no home folder for a station.toml"
+        raise InputError(what, hint=f"set {STATION_ENVIRONMENT} to a path, or run it in a workspace")
+    return path
+
+
+def _root_if_any(folder: Path | None) -> Path | None:
+    """Return the folder of the workspace, None if none is named and none is here or above. Raise InputError."""
+    try:
+        return find_workspace(folder)
+    except InputError as error:
+        if error.cause != "no-workspace":
+            raise
+        return None
+
+
 def _station_path(root: Path | None) -> Path | None:
     """Return the station.toml of this host, None if it has none."""
     given = os.environ.get(STATION_ENVIRONMENT)
@@ -473,9 +496,13 @@ def _station_path(root: Path | None) -> Path | None:
         return Path(given)
     if root is not None and is_there(root / STATION_FILE):
         return root / STATION_FILE
-    home = home_folder()
-    user = None if home is None else home / ".config" / "rmfab" / STATION_FILE
+    user = _users_station_file()
     return user if user is not None and _is_file(user) else None
+
+
+def _users_station_file() -> Path | None:
+    home = home_folder()
+    return None if home is None else home / ".config" / "rmfab" / STATION_FILE
 
 
 def _names_ledger(path: Path) -> bool:

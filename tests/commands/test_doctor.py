@@ -42,6 +42,33 @@ def test_without_a_workspace(terminal: Terminal) -> None:
     assert any(one["what"].startswith("disk of ") for one in found)
 
 
+def test_what_the_users_station_needs(
+    terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a workspace, the user's station.toml is what the host is checked for: slots, printer and ledger."""
+    monkeypatch.setattr("rmfab.operations.disk_sync.fsync_seconds", lambda *_: 0.003)
+    own = tmp_path / ".config" / "rmfab" / "station.toml"
+    own.parent.mkdir(parents=True)
+    slot = '[[slot]]\nname = "A1"\nport = "{}"\n[printer]\naddress = "file://{}/labels"\n'
+    own.write_text(slot.format("rfc2217://10.0.0.8:4000", tmp_path))
+    code, found = findings(terminal)
+    assert (code, bad(found)) == (0, [])
+    said = " ".join(one["what"] for one in found)
+    for words_ in ("every slot is on the network", "the printer file:", "Bluetooth adapter hci0", "the clock", "fsync"):
+        assert words_ in said, words_
+    assert "the ledger" not in said
+    monkeypatch.setenv("RMFAB_LEDGER", str(lamp / "ledger.db"))
+    assert any(one["what"].startswith("the ledger") for one in findings(terminal)[1])
+    monkeypatch.setenv("RMFAB_LEDGER", str(tmp_path / "gone.db"))
+    assert bad(findings(terminal)[1]) == ["the ledger: no ledger here"]
+    monkeypatch.delenv("RMFAB_LEDGER")
+    own.write_text(slot.format("/dev/ttyUSB77", tmp_path) + "[lable]\n")
+    code, found = findings(terminal)
+    assert (code, "station.toml: [lable]: unknown table" in bad(found)[0]) == (4, True)
+    own.write_text(slot.format("/dev/ttyUSB77", tmp_path))
+    assert "slot A1: nothing is plugged in at /dev/ttyUSB77" in bad(findings(terminal)[1])
+
+
 def test_a_workspace_that_was_named(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """A workspace that is named and not there is a problem, and the host is still checked."""
     for argv in (("-C", "nowhere"), ()):

@@ -138,6 +138,7 @@ PROOFS = {
     "receive": Proof("-C factory receive 1.handover", "-C factory receive no.handover", (EXCHANGED,)),
     "return": Proof("-C factory return -o 2.return", "return -o 2.return", (EXCHANGED,)),
     "merge": Proof("merge 1.return", "merge 1.handover", (EXCHANGED,)),
+    "station discover": Proof(None, "station discover --virtual boards --count 1"),  # operations/test_discover_slots.py
     "station card": Proof("station card -o s.card", "station card -o no/where.card"),
     "station key": Proof("station key", "-C no station key"),
     "station release": Proof("station release", "-C no station release"),

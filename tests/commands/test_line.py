@@ -115,8 +115,7 @@ def test_a_port_that_is_absent_in_a_loop(lamp: Path, build: Path) -> None:
 
 def without_radio(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take Bluetooth and Wi-Fi from this host."""
-    for name in ("_BLUETOOTH", "_SYSTEM_BUS", "_NETWORKS"):
-        monkeypatch.setattr(f"rmfab.line.doctor.{name}", Path("/nowhere"))
+    monkeypatch.setattr("rmfab.line.host_facts.ROOT", Path("/nowhere"))
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("DBUS_SYSTEM_BUS_ADDRESS", raising=False)
 

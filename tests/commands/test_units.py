@@ -131,3 +131,15 @@ def test_it_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert len(lines) == 3
     assert max(map(len, lines)) <= 80
     assert "45123" in lines[1]
+
+
+def test_a_slot_that_is_meant_otherwise(terminal: Terminal, lamp: Path) -> None:
+    """A slot without units that station.toml does not have is a warning, with the one that may be meant."""
+    slots = "".join(f'[[slot]]\nname = "{name}"\nport = "COM{n}"\n' for n, name in enumerate(("left", "right")))
+    (lamp / "station.toml").write_text(slots)
+    said = terminal("-C", lamp, "units", "--slot", "rigth")
+    assert (said.code, "no slot rigth; station.toml has left, right" in said.err) == (0, True)
+    assert "did you mean right?" in said.err
+    assert "warning" not in terminal("-C", lamp, "units", "--slot", "right").err
+    (lamp / "station.toml").unlink()
+    assert "warning" not in terminal("-C", lamp, "units", "--slot", "rigth").err

@@ -4,9 +4,15 @@ A comment directly above a block says what the test does with it:
 
 <!-- run -->            run the commands in order, in the page's scratch folder, and compare the output that is shown
 <!-- serve -->          start the command, compare, and leave it running until the page ends
+<!-- screen -->         start the command on a terminal, and leave it running until the page ends
 <!-- file: NAME -->     write the block to the file NAME
 <!-- hardware -->       nothing: it needs a board, a radio or an HSM
 <!-- network -->        nothing: it installs something, or needs a service
+
+Two comments say what happens meanwhile, at the last screen:
+
+<!-- until: WORDS -->   wait until these words are on the screen
+<!-- keys: F5 F10 -->   press these keys
 
 Three comments prepare what a reader has at that point:
 
@@ -29,15 +35,16 @@ REFERENCE = "commands.md"
 PAGES = (ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name != REFERENCE))
 
 _COMMENT = re.compile(
-    r"\s*<!-- (?P<word>run|serve|file|hardware|network|boards|firmware|already)(?:: (?P<rest>.*?))? -->\s*"
+    r"\s*<!-- (?P<word>run|serve|screen|file|hardware|network|boards|firmware|already|until|keys)"
+    r"(?:: (?P<rest>.*?))? -->\s*"
 )
 _FENCE = re.compile(r"(?P<indent>\s*)```(?P<language>\w*)\s*")
-_STAGES = ("boards", "firmware", "already")
+_STAGES = ("boards", "firmware", "already", "until", "keys")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Something that the reader has from here on: *word* is one of the three above, *rest* its arguments."""
+    """Something that the reader has, waits for or does: *word* is one of those above, *rest* its arguments."""
 
     word: str
     rest: str

@@ -21,6 +21,7 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import FaultCall
 from tests.docs.pages import DOCS, Block, Command, Stage
+from tests.docs.seat import Seat
 from tests.docs.shown import Learned, missing
 from tests.terminal import environment
 
@@ -84,6 +85,7 @@ class Session:
         self._boards: list[BoardHandle] = []
         self._bench = contextlib.ExitStack()
         self._serving: list[Running] = []
+        self._seats: list[Seat] = []
         self._written: dict[Path, str] = {}
         self._code = 0
 
@@ -92,10 +94,12 @@ class Session:
         for running in self._serving:
             running.signal(signal.SIGTERM)
             running.ended()
+        for seat in self._seats:
+            seat.close()
         self._bench.close()
 
     def prepare(self, stage: Stage) -> None:
-        """Makes a firmware's build folder, replaces the boards on the bench, or does what was done before."""
+        """Makes a firmware's build folder, replaces the boards, sits at the screen, or does what was done before."""
         match stage.word:
             case "firmware":
                 path, project, version = stage.rest.split()
@@ -106,6 +110,11 @@ class Session:
                 self._boards = self._bench.enter_context(serve(board_specs(shlex.split(stage.rest))))
                 for path, text in self._written.items():
                     path.write_text(self._on_boards(text), encoding="utf-8")
+            case "until":
+                self._seats[-1].until(stage.rest)
+            case "keys":
+                for key in stage.rest.split():
+                    self._seats[-1].press(key)
             case _:
                 done = Running(stage.rest, self._home, self._variables | {"PWD": str(self._home)})
                 assert done.ended() == 0, f"{stage.rest}\n{_all(done)}"
@@ -115,6 +124,8 @@ class Session:
         if block.mark == "file":
             self._written[self._cwd / block.rest] = block.text
             (self._cwd / block.rest).write_text(self._on_boards(block.text), encoding="utf-8")
+        elif block.mark == "screen":
+            self._seats += [Seat(self._real(one.text), self._cwd, self._variables) for one in block.commands]
         elif block.language == "python":
             (self._cwd / "example.py").write_text(block.text, encoding="utf-8")
             self._run(Command(block.line, "python example.py", ()), None)

@@ -28,7 +28,7 @@ def _blocks(path: Path) -> list[Block]:
 
 
 def _runs(page: Path) -> bool:
-    return any(block.mark in ("run", "serve") for block in _blocks(page))
+    return any(block.mark in ("run", "serve", "screen") for block in _blocks(page))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -57,7 +57,7 @@ def _play(page: Path, folder: Path, rmfab: str) -> None:
         for item in read_page(page):
             if isinstance(item, Stage):
                 session.prepare(item)
-            elif item.mark in ("run", "serve", "file"):
+            elif item.mark in ("run", "serve", "screen", "file"):
                 session.run(item)
     finally:
         session.close()

@@ -8,15 +8,17 @@ import re
 
 import pytest
 
+from rmfab.board.access import DeviceNode
 from rmfab.board.restart import Auto
 from rmfab.cli import COMMANDS, main
-from rmfab.line.doctor import Host, diagnose, examine
+from rmfab.line.doctor import diagnose
+from rmfab.line.host_facts import Host, HostPort, examine
 from rmfab.line.station import JOINED, Radio, Slot, SlotLink, Station
 from rmfab.product.product_file import parse_product
 
 GOOD = Host(
     platform="linux",
-    ports=(("/dev/serial/by-path/one", True),),
+    ports=(HostPort("/dev/serial/by-path/one"),),
     grabbers=(),
     bleak=True,
     system_bus=True,
@@ -24,6 +26,7 @@ GOOD = Host(
     nmcli=True,
     wifi=("wlan0",),
 )
+DENIED = DeviceNode(usable=False, group="dialout")
 BENCH = Station("bench")
 AT_URL = Station("bench", (Slot("A1", SlotLink("COM7", 921600, Auto()), "http://10.0.0.7"),))
 
@@ -56,10 +59,10 @@ def missing(host, station, product):
         ({}, BENCH, {}, None),
         ({"ports": ()}, BENCH, {}, "no USB serial port"),
         ({"ports": ()}, REMOTE, {}, None),
-        ({"ports": (("/dev/ttyUSB0", False),)}, BENCH, {}, "no permission for port /dev/ttyUSB0"),
+        ({"ports": (HostPort("/dev/ttyUSB0", DENIED),)}, BENCH, {}, "no permission for port /dev/ttyUSB0"),
         ({"grabbers": ("ModemManager",)}, BENCH, {}, "ModemManager is running"),
         ({"absent": ("COM7",)}, AT_URL, {}, "slot A1: nothing is plugged in at COM7"),
-        ({"ports": (("COM7", False),)}, AT_URL, {}, "slot A1: no permission for port COM7"),
+        ({"ports": (HostPort("COM7", DENIED, slot="A1"),)}, AT_URL, {}, "slot A1: no permission for port COM7"),
         ({"ports": ()}, AT_URL, {}, None),
         ({"bleak": False}, BENCH, {}, "bleak"),
         ({"system_bus": False}, BENCH, {}, "D-Bus"),
@@ -104,12 +107,13 @@ def test_factory_network(tmp_path):
 @pytest.mark.parametrize(("soft", "hard", "blocked"), [("0", "0", ()), ("1", "0", ("hci0",)), ("0", "1", ("hci0",))])
 def test_a_blocked_adapter(tmp_path, monkeypatch, soft, hard, blocked):
     """An adapter that rfkill blocks, in software or by a switch, is found in sysfs; a connection is not an adapter."""
-    switch = tmp_path / "hci0" / "rfkill3"
+    adapters = tmp_path / "sys/class/bluetooth"
+    switch = adapters / "hci0" / "rfkill3"
     switch.mkdir(parents=True)
-    (tmp_path / "hci0:42").mkdir()
+    (adapters / "hci0:42").mkdir()
     (switch / "soft").write_text(f"{soft}\n")
     (switch / "hard").write_text(f"{hard}\n")
-    monkeypatch.setattr("rmfab.line.doctor._BLUETOOTH", tmp_path)
+    monkeypatch.setattr("rmfab.line.host_facts.ROOT", tmp_path)
     found = examine(BENCH)
     assert (found.adapters, found.blocked) == (("hci0",), blocked)
 
@@ -142,6 +146,12 @@ def doctor(factory):
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(["-C", str(factory.root), "doctor"])
     return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch):
+    """A disk that is fast enough, whatever this machine has."""
+    monkeypatch.setattr("rmfab.operations.disk_sync.fsync_seconds", lambda *_: 0.003)
 
 
 def test_command(factory, monkeypatch):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, cannot_listen
 from rmfab.virtual.bench.board import Board
 from rmfab.virtual.bench.mqtt_port import MqttPort
 from rmfab.virtual.bench.ota_update import UpdateRefused, update
 from rmfab.virtual.bench.ports import LOOPBACK, Port, make_port
 from rmfab.virtual.bench.provisioning_http import ProvisioningPort
+from rmfab.virtual.control import CONTROL_COMMANDS
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.rollback import word_of_state
@@ -24,20 +27,18 @@ from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, Strap
 
 _SWAP_SECONDS = 1.5
-_COMMANDS = (
-    "restart | strap download|run | power on|off | vanish | return | swap [FAULT]... | fault NAME|none | "
-    "network none | network SSID RSSI [PASSWORD] | ota URL [CAFILE] | state"
-)
+_COMMANDS = " | ".join(command.form for command in CONTROL_COMMANDS)
 
 
 class Place:
     """One position on the bench: a port, the board in it, and the control socket."""
 
     def __init__(self, spec: BoardSpec, folder: Path) -> None:
-        self.port: Port = make_port(spec.link, folder / f"{spec.chip.value}-{spec.index}")
-        self.provisioning = ProvisioningPort()
+        self._numbers = spec.numbers
+        self.port: Port = make_port(spec.link, folder / f"{spec.chip.value}-{spec.index}", spec.numbers.port)
+        self.provisioning = ProvisioningPort(spec.numbers.provisioning)
         self.control = ""
-        self._there = True
+        self._there = not spec.unplugged
         self._swap_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -45,12 +46,18 @@ class Place:
         self.board = self._seat(spec)
 
     async def open(self) -> None:
-        """Open both sockets and power the board."""
-        self._server = await asyncio.start_server(self._converse, LOOPBACK, 0)
+        """Open its sockets and power the board, unless it is not plugged in. Raise StationError if a port is in use."""
+        with _listening(self._numbers.control):
+            self._server = await asyncio.start_server(self._converse, LOOPBACK, self._numbers.control)
         self.control = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
-        self.provisioning.open()
-        await self.port.open()
-        self.board.power(True)
+        with _listening(self._numbers.provisioning):
+            self.provisioning.open()
+        with _listening(self._numbers.port):
+            await self.port.open()
+        if self._there:
+            self.board.power(True)
+        else:
+            self.port.vanish()
 
     def close(self) -> None:
         """Close all sockets and power the board off."""
@@ -160,7 +167,7 @@ class Place:
         slot = None if firmware is None else firmware.slot.label
         ota = None if firmware is None else word_of_state(firmware)
         doing = {"mode": board.mode.value, "serving": board.service is not None, "slot": slot, "ota": ota}
-        return {**self.line, **doing, "mqtt": self.mqtt.state, **counts}
+        return {**self.line, "plugged": self._there, **doing, "mqtt": self.mqtt.state, **counts}
 
     async def _update(self, url: str, ca_file: str) -> str:
         """Update as if the cloud had asked for it; over https trust *ca_file*, or this machine's authorities."""
@@ -224,15 +231,31 @@ class Bench:
 
     async def __aenter__(self) -> Self:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for spec in self._specs:
-            place = Place(spec, self._folder)
-            await place.open()
-            self.places.append(place)
+        try:
+            for spec in self._specs:
+                place = Place(spec, self._folder)
+                self.places.append(place)
+                await place.open()
+        except BaseException:  # of a bench that does not come about, no board stays
+            self._close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for place in self.places:
             place.close()
+
+
+@contextlib.contextmanager
+def _listening(number: int) -> Iterator[None]:
+    """Turn the OSError of a TCP port that was asked for into a StationError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_listen(LOOPBACK, number, os.strerror(error.errno or errno.EADDRINUSE).lower()) from None
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes | None:

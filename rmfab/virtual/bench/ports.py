@@ -44,9 +44,9 @@ class TcpPort:
 
     _board: Board
 
-    def __init__(self, link: PortKind) -> None:
+    def __init__(self, link: PortKind, number: int = 0) -> None:
         self._link = link
-        self._number = 0
+        self._number = number
         self._server: asyncio.Server | None = None
         self._held: socket.socket | None = None
         self._host: _Host | None = None
@@ -174,10 +174,10 @@ class _Host(asyncio.Protocol):
         )
 
 
-def make_port(link: PortKind, name: Path) -> Port:
-    """Return a port of the kind *link*; a pseudo-terminal gets the stable *name*, a symbolic link."""
+def make_port(link: PortKind, name: Path, number: int = 0) -> Port:
+    """Return a port of the kind *link*: TCP port *number* (0: a free one), or a pseudo-terminal with a link *name*."""
     if link is not PortKind.PTY:
-        return TcpPort(link)
+        return TcpPort(link, number)
     from rmfab.virtual.bench.pty import PtyPort
 
     return PtyPort(name)

@@ -40,9 +40,9 @@ _REASONS = {
 class ProvisioningPort:
     """A port that keeps its number while the board restarts; it accepts connections only while a service is offered."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
         self.url = ""
-        self._number = 0
+        self._number = number
         self._socket: socket.socket | None = None
         self._listening = False
         self._tasks: set[asyncio.Task[None]] = set()

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from rmfab.errors import StationError
 from rmfab.files import make_folder
 from rmfab.product.vocabulary import Chip
 from rmfab.signals import undisturbed
+from rmfab.virtual.bench.kept_boards import KeptBoard, keep_boards, read_boards
 from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import AccessPoint
-from rmfab.virtual.spec import BoardSpec, PortKind, Strap
+from rmfab.virtual.spec import BoardNumbers, BoardSpec, PortKind, Strap
 
 _END_SECONDS = 30.0
 _MOST_BY_SELECT = 128
@@ -75,7 +76,7 @@ class BoardHandle:
 def serve(specs: Sequence[BoardSpec], *, state: Path | None = None) -> Iterator[list[BoardHandle]]:
     """Run boards in a child process until the block ends; the child ends with this process in any case.
 
-    With *state* the flash of each board is kept in that folder. Raise StationError if the boards do not start.
+    With *state*, that folder keeps the flash and the TCP ports of each board. Raise StationError if they do not start.
     """
     command = [sys.executable, "-m", "rmfab.virtual"]
     with undisturbed():  # ^C on the terminal is for this process; the child ends when its stdin closes
@@ -103,21 +104,24 @@ def run(
     announce: Callable[[Mapping[str, str]], None],
     *,
     state: Path | None = None,
+    renumber: bool = False,
     with_parent: bool = False,
 ) -> None:
     """Serve boards in this process until SIGINT or SIGTERM, or with *with_parent* until stdin closes.
 
-    *announce* is called once per board with chip, mac, url, provisioning, control and flash. Raise StationError if a
-    port cannot be opened or a flash file cannot be kept.
+    *announce* is called once per board with chip, mac, url, provisioning, control and flash. In the folder *state*,
+    boards have the flash and the TCP ports that they had before; with *renumber*, new ports. Raise StationError if a
+    port cannot be opened or a flash file cannot be kept, InputError if the file with the ports is damaged.
     """
     with contextlib.ExitStack() as stack:
         folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rmfab-boards-")))
         if state is not None:
             stack.enter_context(_alone(state))
-            specs = [_kept(spec, state) for spec in specs]
+            known = {} if renumber else read_boards(state)
+            specs = [_kept(spec, state, known.get(index)) for index, spec in enumerate(specs)]
         try:
             with asyncio.Runner(loop_factory=partial(_loop, specs)) as runner:
-                runner.run(_run(specs, folder, announce, with_parent))
+                runner.run(_run(specs, folder, announce, state is not None, with_parent))
         except OSError as error:
             raise StationError(f"cannot serve virtual boards: {error}", cause="virtual-boards") from error
 
@@ -152,7 +156,11 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 async def _run(
-    specs: Sequence[BoardSpec], folder: Path, announce: Callable[[Mapping[str, str]], None], with_parent: bool
+    specs: Sequence[BoardSpec],
+    folder: Path,
+    announce: Callable[[Mapping[str, str]], None],
+    keep: bool,
+    with_parent: bool,
 ) -> None:
     from rmfab.virtual.bench.place import Bench
 
@@ -165,6 +173,8 @@ async def _run(
     if with_parent:
         threading.Thread(target=_wait_for_parent, args=(loop, done), daemon=True).start()
     async with Bench(specs, folder) as bench:
+        if keep:
+            keep_boards(folder, [place.line for place in bench.places])
         for place in bench.places:
             announce(place.line)
         await done.wait()
@@ -182,10 +192,11 @@ def _wait_for_parent(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> No
         loop.call_soon_threadsafe(done.set)
 
 
-def _kept(spec: BoardSpec, state: Path) -> BoardSpec:
-    if spec.flash_file is not None:
-        return spec
-    return replace(spec, flash_file=state / f"{spec.chip.value}-{spec.index}.bin")
+def _kept(spec: BoardSpec, state: Path, known: KeptBoard | None) -> BoardSpec:
+    """Return *spec* with its flash in *state*, and with the TCP ports of the board *known* where it names none."""
+    flash = spec.flash_file or state / f"{spec.chip.value}-{spec.index}.bin"
+    numbers = spec.numbers if known is None else spec.numbers.completed_by(known.numbers)
+    return replace(spec, flash_file=flash, numbers=numbers)
 
 
 def _handle(line: bytes) -> BoardHandle:
@@ -220,6 +231,8 @@ def spec_to_json(spec: BoardSpec) -> dict[str, object]:
         "networks": [network.to_json() for network in spec.networks],
         "secure_boot_digests": list(spec.secure_boot_digests),
         "bridge": None if spec.bridge is None else spec.bridge.value,
+        "numbers": asdict(spec.numbers),
+        "unplugged": spec.unplugged,
     }
 
 
@@ -240,4 +253,6 @@ def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
         networks=tuple(map(AccessPoint.from_json, values["networks"])),
         secure_boot_digests=tuple(values["secure_boot_digests"]),
         bridge=None if values["bridge"] is None else BridgeKind(values["bridge"]),
+        numbers=BoardNumbers(**values["numbers"]),
+        unplugged=values["unplugged"],
     )

@@ -20,7 +20,7 @@ from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap, serve
 from rmfab.virtual.bench.serving import spec_from_json, spec_to_json
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.network import AccessPoint, Route
-from rmfab.virtual.spec import derived_mac
+from rmfab.virtual.spec import BoardNumbers, derived_mac
 from tests.patience import PATIENCE, until
 from tests.virtual.rig import SYNC, frame
 
@@ -51,8 +51,9 @@ def test_spec_survives_json():
     """The child process receives the same specification."""
     around = (AccessPoint("air", -40, routes=(Route("mqtt.example.com", "127.0.0.1", 8883),)), AccessPoint("den"))
     spec = _spec(
-        "kill-at=7@2", "panic", mac=derived_mac(Chip.ESP32C3, 9), paced=0, kill_pid=5, revision=3, networks=around
-    )
+        "kill-at=7@2", "panic", mac=derived_mac(Chip.ESP32C3, 9), paced=0, kill_pid=5, revision=3, networks=around,
+        numbers=BoardNumbers(4000, 4001, 4002), unplugged=True,
+    )  # fmt: skip
     assert spec == spec_from_json(json.loads(json.dumps(spec_to_json(spec))))
 
 
@@ -252,7 +253,7 @@ def test_command_serves_until_it_is_told_to_end(tmp_path):
     assert running.returncode == 0
     assert [line["mac"] for line in lines] == ["24:0a:c4:00:00:ff", "24:0a:c4:00:01:00"]
     assert all(line["url"].startswith("rfc2217://127.0.0.1:") for line in lines)
-    assert {".lock", "esp32s3-0.bin", "esp32s3-1.bin"} == {path.name for path in tmp_path.iterdir()}
+    assert {".lock", "boards.json", "esp32s3-0.bin", "esp32s3-1.bin"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_command_in_plain_words():

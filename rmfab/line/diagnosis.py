@@ -1,0 +1,20 @@
+"""What a check of this host, or of a workspace, has found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rmfab.errors import RmfabError
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of one check: *good*, or what is wrong with a *hint* how to fix it.
+
+    *error*: the exception that the check met, if it met one.
+    """
+
+    what: str
+    good: bool
+    hint: str = ""
+    error: RmfabError | None = None
