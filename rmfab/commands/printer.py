@@ -126,6 +126,8 @@ def _told(report: PrinterReport) -> str:
     ]
     for cause in status.faults:
         rows += [("fault", cause.meaning), ("", cause.remedy)]
+    for cause in status.stale:
+        rows += [("last job", cause.meaning), ("", "Whether that is over shows at the next job.")]
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in rows)
 
 
