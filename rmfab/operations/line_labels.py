@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError
 from rmfab.files import is_there, read_input, write_file
+from rmfab.label.printers.faults import judge_size
+from rmfab.label.printers.printer import PrinterFault
 from rmfab.label.scan import WrongScan, judge_test
 from rmfab.ledger.events import timestamp
 from rmfab.line.code_desk import CodeDesk
@@ -18,6 +21,9 @@ from rmfab.operations.draw_label import LabelArtist
 from rmfab.operations.terminal import Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
+if TYPE_CHECKING:
+    from rmfab.label.printers.printer import LabelPrinter, Media
+
 TEST_HOURS = 12
 """How long a test of the scanner counts: one shift, and the overtime."""
 _RECORD = ".scanner-tested"
@@ -26,9 +32,11 @@ _MOST_NAMED = 8
 
 
 def line_labels(workspace: Workspace, desk: CodeDesk | None, doubtful: Sequence[str], terminal: Terminal) -> LabelWork:
-    """Return what the step `label` works with. Warn of *doubtful* labels, those of an earlier run.
+    """Return what the step `label` works with. Warn of *doubtful* labels, those of an earlier run, and of what a label
+    on this printer lacks.
 
-    Raise InputError if the product requires printed labels and the station has no printer.
+    Raise InputError if the product requires printed labels and the station has no printer, or if the style does not
+    fit, IntegrityError if its code cannot be read.
     """
     policy = workspace.product.label
     if doubtful:
@@ -37,16 +45,31 @@ def line_labels(workspace: Workspace, desk: CodeDesk | None, doubtful: Sequence[
             f"{counted(len(doubtful), 'label is', 'labels are')} in doubt: {', '.join(doubtful[:_MOST_NAMED])}",
             f"look whether there is one: `rmfab label {one} --came-out yes`, or no, settles it",
         )
-    queue = _queue(workspace, terminal) if policy.prints else None
+    printer = _printer(workspace, terminal) if policy.prints else None
+    queue = None if printer is None else LabelQueue(printer, policy.wait)
     scans = ScanBack(desk) if policy.scan_back and desk is not None else None
     answers = desk if terminal.interactive or policy.scan_back else None
     artist = LabelArtist.of(workspace)
     if policy.prints:
         artist.judge_for_line()
+    if printer is not None and workspace.station.printer is not None:
+        _try_sample(artist, printer, workspace.station.printer.media, terminal)
     return LabelWork(artist.draw, artist.design.copies, queue, scans, answers)
 
 
-def _queue(workspace: Workspace, terminal: Terminal) -> LabelQueue | None:
+def _try_sample(artist: LabelArtist, printer: LabelPrinter, media: Media | None, terminal: Terminal) -> None:
+    """Warn once of what is wrong with all labels, or that they are too large, or that the printer is away."""
+    try:
+        dpi = printer.dpi
+        sample = artist.draw_sample(dpi)
+        for warning in sample.warnings:
+            terminal.warn(f"labels ({artist.design}, {dpi} dpi): {warning.what}", warning.hint)
+        judge_size(sample.raster, media, dpi, printer.address)
+    except PrinterFault as fault:
+        terminal.warn(f"printer {fault}", fault.hint)
+
+
+def _printer(workspace: Workspace, terminal: Terminal) -> LabelPrinter | None:
     if workspace.station.printer is None:
         if workspace.product.label.required:
             raise no_printer("product.toml requires a printed label")
@@ -57,7 +80,7 @@ def _queue(workspace: Workspace, terminal: Terminal) -> LabelQueue | None:
         return None
     from rmfab.label.printers.open_printer import open_printer
 
-    return LabelQueue(open_printer(workspace.station.printer), workspace.product.label.wait)
+    return open_printer(workspace.station.printer)
 
 
 def no_printer(why: str) -> InputError:

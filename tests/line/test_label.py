@@ -149,6 +149,24 @@ def test_a_required_label(factory, tmp_path):
         assert factory.run(board.url).refusal == (3, ["no-printer"])
 
 
+def test_a_run_says_at_its_start_what_labels_lack(factory):
+    """Small modules are warned of once, for the dots of this printer; a style that does not fit ends the run before a
+    board is touched. A printer that is away is a warning: its labels can wait."""
+    factory.edit('print = "pass"', 'print = "pass"\nstyle = "module-15"')
+    with serve([spec(), spec(index=1)]) as (board, other):
+        said = factory.run(board.url, other.url)
+        assert said.code == 0
+        assert said.words.count("labels (module-15, 203 dpi): the QR code has modules of 2 dots") == 1
+        factory.edit('"module-15"', '"minimal-10"')
+        assert factory.run(board.url).refusal == (3, ["qr-form"])
+        factory.edit('"minimal-10"', '"module-15"')
+        away = '[printer]\naddress = "zpl+tcp://127.0.0.1:1"\n'
+        for lines, what in ((away, "connection refused"), (f'{away}dpi = 300\nmedia = "10"', "a label of 15.0 x 15.0")):
+            (factory.root / "station.toml").write_text(lines)
+            said = factory.run(board.url, extra=("--again",))
+            assert f"warning: printer zpl+tcp://127.0.0.1:1: {what}" in said.words
+
+
 def scans(event):
     return event["event"] == "log" and event["text"].startswith("scan the label on the board of")
 
