@@ -9,7 +9,6 @@ same bitmaps, and does nothing else. Exit code 1 if a label needs 10 ms of compu
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -19,17 +18,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from PIL import Image
 from zebrafy.zebrafy_image import ZebrafyImage
 
 from benchmarks.labels import label
-from rmfab.label.picture import make_png
+from rmfab.label.print_raster import label_raster
 from rmfab.label.printers.address import PrinterAddress
 from rmfab.label.printers.configuration import GraphicEncoding, PrinterConfig
 from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.printers.printer import Delivery
 from rmfab.label.printers.zpl import zpl_job
 from rmfab.label.raster import Raster
+from rmfab.label.style_auto import AutomaticStyle
 
 TARGET_MS = 10.0
 _WIDTH, _HEIGHT, _DPI = 40, 30, 300
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _raster(number: int) -> Raster:
-    return Raster.of_image(Image.open(io.BytesIO(make_png(label(number), _WIDTH, _HEIGHT, _DPI).data)))
+    return label_raster(label(number), AutomaticStyle(_WIDTH, _HEIGHT), _DPI).raster
 
 
 def _encoders() -> dict[str, Callable[[Raster], str | bytes]]:
