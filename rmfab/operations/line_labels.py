@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError
 from rmfab.files import is_there, read_input, write_file
-from rmfab.label.printers.faults import judge_size
+from rmfab.label.printers.area import judge_label
+from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.printers.printer import PrinterFault
 from rmfab.label.scan import WrongScan, judge_test
 from rmfab.ledger.events import timestamp
@@ -22,7 +23,8 @@ from rmfab.operations.terminal import Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from rmfab.label.printers.printer import LabelPrinter, Media
+    from rmfab.label.printers.configuration import PrinterConfig
+    from rmfab.label.printers.printer import LabelPrinter
 
 TEST_HOURS = 12
 """How long a test of the scanner counts: one shift, and the overtime."""
@@ -45,32 +47,18 @@ def line_labels(workspace: Workspace, desk: CodeDesk | None, doubtful: Sequence[
             f"{counted(len(doubtful), 'label is', 'labels are')} in doubt: {', '.join(doubtful[:_MOST_NAMED])}",
             f"look whether there is one: `rmfab label {one} --came-out yes`, or no, settles it",
         )
-    printer = _printer(workspace, terminal) if policy.prints else None
-    queue = None if printer is None else LabelQueue(printer, policy.wait)
+    artist = LabelArtist.of(workspace)
+    queue = _queue(workspace, artist, terminal) if policy.prints else None
     scans = ScanBack(desk) if policy.scan_back and desk is not None else None
     answers = desk if terminal.interactive or policy.scan_back else None
-    artist = LabelArtist.of(workspace)
-    if policy.prints:
-        artist.judge_for_line()
-    if printer is not None and workspace.station.printer is not None:
-        _try_sample(artist, printer, workspace.station.printer.media, terminal)
     return LabelWork(artist.draw, artist.design.copies, queue, scans, answers)
 
 
-def _try_sample(artist: LabelArtist, printer: LabelPrinter, media: Media | None, terminal: Terminal) -> None:
-    """Warn once of what is wrong with all labels, or that they are too large, or that the printer is away."""
-    try:
-        dpi = printer.dpi
-        sample = artist.draw_sample(dpi)
-        for warning in sample.warnings:
-            terminal.warn(f"labels ({artist.design}, {dpi} dpi): {warning.what}", warning.hint)
-        judge_size(sample.raster, media, dpi, printer.address)
-    except PrinterFault as fault:
-        terminal.warn(f"printer {fault}", fault.hint)
-
-
-def _printer(workspace: Workspace, terminal: Terminal) -> LabelPrinter | None:
-    if workspace.station.printer is None:
+def _queue(workspace: Workspace, artist: LabelArtist, terminal: Terminal) -> LabelQueue | None:
+    """Return the queue before the station's printer, None without one."""
+    artist.judge_for_line()
+    config = workspace.station.printer
+    if config is None:
         if workspace.product.label.required:
             raise no_printer("product.toml requires a printed label")
         terminal.warn(
@@ -78,9 +66,21 @@ def _printer(workspace: Workspace, terminal: Terminal) -> LabelPrinter | None:
             'set [printer] address = "…" in station.toml; `rmfab printer list` helps',
         )
         return None
-    from rmfab.label.printers.open_printer import open_printer
+    printer = open_printer(config)
+    _try_sample(artist, printer, config, terminal)
+    return LabelQueue(printer, workspace.product.label.wait)
 
-    return open_printer(workspace.station.printer)
+
+def _try_sample(artist: LabelArtist, printer: LabelPrinter, config: PrinterConfig, terminal: Terminal) -> None:
+    """Warn once of what is wrong with all labels, or that they are too large, or that the printer is away."""
+    try:
+        dpi = printer.dpi
+        sample = artist.draw_sample(dpi)
+        for warning in sample.warnings:
+            terminal.warn(f"labels ({artist.design}, {dpi} dpi): {warning.what}", warning.hint)
+        judge_label(config, sample.raster, dpi)
+    except PrinterFault as fault:
+        terminal.warn(f"printer {fault}", fault.hint)
 
 
 def no_printer(why: str) -> InputError:
