@@ -95,7 +95,7 @@ def _told(report: PrinterReport) -> str:
         ("resolution", f"{report.dpi} dpi{source}"),
         ("labels", labels),
         ("answers", "yes" if status.answers else _SILENT),
-        ("state", "ready" if not status.faults else "not ready" if status.answers else "unknown"),
+        ("state", "not ready" if status.faults else "ready" if status.answers else "unknown"),
     ]
     for cause in status.faults:
         rows += [("fault", cause.meaning), ("", cause.remedy)]

@@ -43,7 +43,7 @@ class PrinterReport:
         return {
             "address": self.config.address.text,
             "answers": self.status.answers,
-            "ready": not self.status.faults,
+            "ready": not self.status.faults if self.status.answers else None,
             "model": self.status.model,
             "dpi": self.dpi,
             "media": None if media is None else [media.width, media.height],
