@@ -11,7 +11,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FaultType, chip_option
+from rmfab.commands.options import ParsedType, board_fault, chip_option
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.faults import BoardFault
@@ -81,8 +81,13 @@ class _RouteType(click.ParamType):  # type: ignore[type-arg]
     help="USB bridge in front of each board, with the rates it carries; rfc2217 only.",
 )
 @click.option(
-    "--fault", "faults", type=FaultType(), multiple=True, metavar="NAME", help="Simulate a fault; repeatable."
-)
+    "--fault",
+    "faults",
+    type=ParsedType("name", board_fault),
+    multiple=True,
+    metavar="NAME",
+    help="Simulate a fault; repeatable.",
+)  # fmt: skip
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),

@@ -10,7 +10,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import FILE, CloudFaultType, junit_option
+from rmfab.commands.options import FILE, ParsedType, junit_option
 from rmfab.commands.serving import until_stopped
 from rmfab.signals import stopping
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from rmfab.virtual.cloud.faults import CloudFaultCall
 
 KINDS = ("rainmaker", "neo")
+
+
+def _fault(text: str) -> CloudFaultCall:
+    from rmfab.virtual.cloud.faults import CloudFaultCall
+
+    return CloudFaultCall.parse(text)
 
 
 @click.group("cloud", cls=Branch)
@@ -173,7 +179,7 @@ def _show_summary(summary: CheckSummary) -> None:
 @click.option(
     "--fault",
     "faults",
-    type=CloudFaultType(),
+    type=ParsedType("name", _fault),
     multiple=True,
     metavar="NAME[@N]",
     help="API: fault at every call or the N-th; repeatable.",

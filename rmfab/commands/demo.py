@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FILE, FaultType, chip_option, language_option
+from rmfab.commands.options import FILE, ParsedType, board_fault, chip_option, language_option
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @chip_option("Chip of the boards")
 @click.option(
     "--fault",
-    type=FaultType(),
+    type=ParsedType("name", board_fault),
     metavar="NAME",
     help="Break the first board (NAME@2: the third); see `rmfab board --help`.",
 )

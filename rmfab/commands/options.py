@@ -15,7 +15,6 @@ from rmfab.product.vocabulary import Chip
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from rmfab.virtual.cloud.faults import CloudFaultCall
     from rmfab.virtual.faults import FaultCall
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,45 +85,30 @@ def key_option(*, required: bool) -> Callable[[F], F]:
     return add
 
 
-class _CallType(click.ParamType):  # type: ignore[type-arg]
-    """A call of a fault by its name."""
+class ParsedType(click.ParamType):  # type: ignore[type-arg]
+    """Values that *parse* reads, shown as *name*; an InputError of it is one of usage."""
 
-    name = "name"
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        """Return the fault that *value* requests; fail with the known faults if there is none."""
+        """Return the value of a text; a value stays what it is."""
         from rmfab.errors import InputError
 
         if not isinstance(value, str):
             return value
         try:
-            return self.parsed(value)
+            return self._parse(value)
         except InputError as error:
             self.fail(f"{error.what}; {error.hint}", param, ctx)
 
-    def parsed(self, text: str) -> object:
-        """Return the fault. Raise InputError with the known ones as its hint."""
-        raise NotImplementedError
 
+def board_fault(text: str) -> FaultCall:
+    """Return the fault of virtual boards, as in `rmfab board --help`. Raise InputError."""
+    from rmfab.virtual.faults import FaultCall
 
-class FaultType(_CallType):
-    """A fault of virtual boards, as in `rmfab board --help`."""
-
-    def parsed(self, text: str) -> FaultCall:
-        """Return the fault. Raise InputError."""
-        from rmfab.virtual.faults import FaultCall
-
-        return FaultCall.parse(text)
-
-
-class CloudFaultType(_CallType):
-    """A fault of virtual clouds."""
-
-    def parsed(self, text: str) -> CloudFaultCall:
-        """Return the fault. Raise InputError."""
-        from rmfab.virtual.cloud.faults import CloudFaultCall
-
-        return CloudFaultCall.parse(text)
+    return FaultCall.parse(text)
 
 
 def slot_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import FILE
+from rmfab.commands.options import FILE, ParsedType
 from rmfab.commands.serving import until_stopped
 from rmfab.label.printers.media import Media
 from rmfab.signals import stopping
@@ -24,39 +24,12 @@ _SILENT = "no: its labels count as sent, or it speaks a different language"
 _FAULTS = "\n".join(f"  {trouble.value:<16}{trouble.summary}" for trouble in PrinterTrouble)
 
 
-class _MediaType(click.ParamType):  # type: ignore[type-arg]
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Media:
-        from rmfab.errors import InputError
-
-        if isinstance(value, Media):
-            return value
-        try:
-            return Media.parse(value)
-        except InputError as error:
-            self.fail(f"{error.what}; {error.hint}", param, ctx)
-
-
-class _TroubleType(click.ParamType):  # type: ignore[type-arg]
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> PrinterTroubleCall:
-        from rmfab.errors import InputError
-
-        if isinstance(value, PrinterTroubleCall):
-            return value
-        try:
-            return PrinterTroubleCall.parse(value)
-        except InputError as error:
-            self.fail(f"{error.what}; {error.hint}", param, ctx)
-
-
+_MEDIA = ParsedType("size", Media.parse)
 _address_option = click.option(
     "--printer", "address", metavar="ADDRESS", help="Address of the printer (default: [printer] in station.toml)."
 )
 _size_option = click.option(
-    "--size", type=_MediaType(), metavar="WxH",
+    "--size", type=_MEDIA, metavar="WxH",
     help="Size of the labels in mm (default: as the printer or station.toml says).",
 )  # fmt: skip
 
@@ -122,10 +95,12 @@ def _told(report: PrinterReport) -> str:
         ("resolution", f"{report.dpi} dpi{source}"),
         ("labels", labels),
         ("answers", "yes" if status.answers else _SILENT),
-        ("state", "ready" if not status.faults else "not ready" if status.answers else "unknown"),
+        ("state", "not ready" if status.faults else "ready" if status.answers else "unknown"),
     ]
     for cause in status.faults:
         rows += [("fault", cause.meaning), ("", cause.remedy)]
+    for cause in status.stale:
+        rows += [("last job", cause.meaning), ("", "Whether that is over shows at the next job.")]
     return "\n".join(f"{name:<12}{text}".rstrip() for name, text in rows)
 
 
@@ -174,7 +149,7 @@ def _print(trial: TrialLabel, address: str | None, size: Media | None) -> None:
 @click.option("--language", type=click.Choice([kind.value for kind in PrinterKind]), default="zpl", show_default=True,
               help="What the printer speaks.")  # fmt: skip
 @click.option("--dpi", type=click.Choice(["203", "300", "600"]), help="Resolution (default: 203, for QL 300).")
-@click.option("--media", type=_MediaType(), metavar="WxH", help="Labels in mm (default: 40x30, for QL 62x29).")
+@click.option("--media", type=_MEDIA, metavar="WxH", help="Labels in mm (default: 40x30, for QL 62x29).")
 @click.option("--dir", "folder", type=FILE, default="printer", show_default=True, metavar="DIR",
               help="Folder in which each label comes out as a PNG.")  # fmt: skip
 @click.option("--tcp-port", type=click.IntRange(0, 65535), default=9100, show_default=True, metavar="PORT",
@@ -184,7 +159,7 @@ def _print(trial: TrialLabel, address: str | None, size: Media | None) -> None:
 @click.option("--device", type=FILE, metavar="FILE", help="Serve a device file instead of a TCP port (Linux).")
 @click.option("--pace", type=click.FloatRange(0, 100), default=1.0, show_default=True, metavar="FACTOR",
               help="Time per label: 1 as a real printer, 0 at once.")  # fmt: skip
-@click.option("--fault", "faults", type=_TroubleType(), multiple=True, metavar="NAME",
+@click.option("--fault", "faults", type=ParsedType("name", PrinterTroubleCall.parse), multiple=True, metavar="NAME",
               help="Simulate a fault; repeatable.")  # fmt: skip
 def serve(language: str, dpi: str | None, bound: str, **options: Any) -> None:
     """Serve a virtual label printer.

@@ -26,9 +26,9 @@ _CODE_SHARE = 0.64
 _GAP = 0.3
 COMPACT_HINT = (
     'set qr = "compact" in [provisioning] (the firmware must offer the same: CONFIG_APP_NETWORK_PROV_COMPACT_QR), '
-    "or choose a sheet with larger labels"
+    "or choose larger labels"
 )
-LARGER_HINT = "choose a sheet with larger labels"
+LARGER_HINT = "choose larger labels"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def small_module(label: Label, layout: Layout) -> tuple[str, str] | None:
     """Return a warning and a hint if the modules of *layout* are smaller than 0.30 mm, else None."""
     if round(layout.module, 3) >= SMALL:
         return None
-    what = f"the code has modules of {layout.module:.2f} mm, too small for many phones (0.33 mm is safe)"
+    what = f"the QR code has modules of {layout.module:.2f} mm, small for some phones (0.33 mm is safe)"
     return what, _hint(label)
 
 

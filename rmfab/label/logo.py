@@ -38,13 +38,10 @@ class Logo:
         return _on_dots(self.data, self.method, width, height)
 
 
-def judge_logo(data: bytes) -> str | None:
-    """Return what is wrong with a PNG file, None if nothing is."""
-    try:
-        _grey(data)
-    except InputError as error:
-        return error.what
-    return None
+def judge_logo(data: bytes, method: LogoMethod) -> None:
+    """Raise InputError if *data* is not a PNG, has too many pixels, or nothing of it is black by *method*."""
+    if _on_dots(data, method, *_grey(data).size).getextrema() == (255, 255):
+        raise InputError("the logo is white all over", hint='draw it in black, or set method = "dither" if it is grey')
 
 
 @lru_cache(maxsize=16)
@@ -52,12 +49,13 @@ def _grey(data: bytes) -> Image.Image:
     """Return a PNG in grey on white. Raise InputError if it is not one, or has more than 4 million pixels."""
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in _IHDR)  # before Pillow, which warns of more
     if data.startswith(_PNG) and width * height > _MOST_PIXELS:
-        raise InputError(f"{width} x {height} pixels are too many for a logo")
+        raise InputError(f"{width} x {height} pixels are too many for a logo", hint="make it 2000 x 2000 at most")
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             seen = image.convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"not a PNG: {one_line(str(error))}") from error
+        what = f"cannot read this PNG: {one_line(str(error))}" if data.startswith(_PNG) else "not a PNG"
+        raise InputError(what, hint="a logo is a PNG file") from error
     paper = Image.new("RGBA", seen.size, "white")
     return Image.alpha_composite(paper, seen).convert("L")
 

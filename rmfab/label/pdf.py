@@ -13,9 +13,8 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from rmfab.errors import InputError
-from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnLogo, drawing_of
+from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnLogo
 from rmfab.label.fonts import registered
-from rmfab.label.layout import Artwork
 from rmfab.label.logo import PAGE_DOT
 from rmfab.label.sheets import Cell, Sheet
 from rmfab.label.text import MM
@@ -24,10 +23,8 @@ _MARK_LENGTH = 1.0
 _MARK_GREY = 0.6
 
 
-def sheet_pdf(
-    artworks: Iterable[Artwork | Drawing], sheet: Sheet, start_at: int = 1, *, cut_marks: bool = False
-) -> bytes:
-    """Return the PDF of *artworks*, the first at label *start_at* (from 1) of the first page.
+def sheet_pdf(drawings: Iterable[Drawing], sheet: Sheet, start_at: int = 1, *, cut_marks: bool = False) -> bytes:
+    """Return the PDF of *drawings*, the first at label *start_at* (from 1) of the first page.
 
     A drawing that is smaller than the labels of the sheet stands in their middle.
 
@@ -39,27 +36,16 @@ def sheet_pdf(
     cells = list(sheet.cells())
     place = start_at - 1
     drawn = False
-    for artwork in artworks:
+    for drawing in drawings:
         if place == sheet.per_page:
             _end_page(canvas, cells if cut_marks else [], sheet)
             place = 0
-        _draw_at(canvas, artwork, cells[place], sheet.page[1])
+        _draw_at(canvas, drawing, cells[place], sheet.page[1])
         place += 1
         drawn = True
     if not drawn:
         raise InputError("there are no labels to print")
     _end_page(canvas, cells if cut_marks else [], sheet)
-    canvas.save()
-    return stream.getvalue()
-
-
-def single_pdf(artwork: Artwork) -> bytes:
-    """Return a PDF with one page of the label's size."""
-    stream = io.BytesIO()
-    layout = artwork.layout
-    canvas = _canvas(stream, layout.width, layout.height)
-    _draw_at(canvas, artwork, Cell(0.0, 0.0, layout.width, layout.height), layout.height)
-    canvas.showPage()
     canvas.save()
     return stream.getvalue()
 
@@ -81,9 +67,8 @@ def _canvas(stream: io.BytesIO, width: float, height: float) -> Canvas:
     return canvas
 
 
-def _draw_at(canvas: Canvas, artwork: Artwork | Drawing, cell: Cell, page_height: float) -> None:
+def _draw_at(canvas: Canvas, drawing: Drawing, cell: Cell, page_height: float) -> None:
     """Draw a label into the middle of its cell. PDF coordinates start at the bottom of the page."""
-    drawing = artwork if isinstance(artwork, Drawing) else drawing_of(artwork)
     x, y = cell.x + (cell.width - drawing.width) / 2, cell.y + (cell.height - drawing.height) / 2
     canvas.saveState()
     canvas.translate(x / MM, (page_height - y) / MM)

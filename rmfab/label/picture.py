@@ -1,7 +1,6 @@
-"""One label as a picture: a PNG for label printers, or an SVG for any size.
+"""One label as a picture: a PNG with the dots of a label printer, or an SVG for any size.
 
-The PNG is the rasterised PDF page of the label; each module is a whole number of dots. The SVG is drawn here from the
-same kind of layout. Both are read back before they are returned.
+Both are read back before they are returned.
 """
 
 from __future__ import annotations
@@ -14,21 +13,16 @@ from xml.sax.saxutils import escape
 
 from PIL import Image
 
-from rmfab.label.compose import compose
 from rmfab.label.content import Label
-from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnLogo, DrawnText, drawing_of
+from rmfab.label.design import LabelDesign, draw_design
+from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnLogo, DrawnText
 from rmfab.label.fonts import width_on_paper
-from rmfab.label.layout import Artwork, make_artwork
 from rmfab.label.logo import PAGE_DOT
-from rmfab.label.pdf import single_pdf
 from rmfab.label.print_raster import judge_codes, label_raster
-from rmfab.label.readback import Expected, judge_code, judge_resolution, page_images, read_png, read_svg, svg_image
-from rmfab.label.style import LabelStyle
+from rmfab.label.readback import svg_image
 from rmfab.label.text import MM
-from rmfab.label.warnings import LabelWarning, counted_warnings, label_warnings
+from rmfab.label.warnings import LabelWarning, counted_warnings
 
-# Edges on whole dots may come out of the rasteriser as 1 or 254, because coordinates are rounded.
-_CLEAN = [0] * 4 + list(range(4, 252)) + [255] * 4
 _FAMILY = "font-family='Bitstream Vera Sans, DejaVu Sans, Verdana, sans-serif'"
 
 
@@ -40,40 +34,12 @@ class Picture:
     warnings: tuple[LabelWarning, ...]
 
 
-def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Picture:
-    """Return *label* on *width* x *height* mm as a greyscale PNG of *dpi* dots per inch.
-
-    Raise InputError if a module would be smaller than 0.20 mm or two dots, IntegrityError if the code does not read
-    back.
-    """
-    dot = 25.4 / dpi
-    columns, rows = round(width / dot), round(height / dot)
-    artwork = make_artwork(label, columns * dot, rows * dot, dot)
-    judge_resolution(artwork.layout.module, dpi)
-    (page,) = page_images(single_pdf(artwork), dpi)
-    stream = io.BytesIO()
-    page.crop((0, 0, columns, rows)).point(_CLEAN).save(stream, "PNG", dpi=(dpi, dpi), optimize=True)
-    judge_code(read_png(stream.getvalue()), Expected(label.serial, label.payload), "PNG")
-    return Picture(stream.getvalue(), label_warnings([label], [artwork.layout]))
-
-
-def make_svg(label: Label, width: float, height: float) -> Picture:
-    """Return *label* on *width* x *height* mm as SVG 1.1.
-
-    Raise InputError if a module would be smaller than 0.20 mm, IntegrityError if the code does not read back.
-    """
-    artwork = make_artwork(label, width, height)
-    data = svg(artwork)
-    judge_code(read_svg(data), Expected(label.serial, label.payload), "SVG")
-    return Picture(data, label_warnings([label], [artwork.layout]))
-
-
-def make_styled_png(label: Label, style: LabelStyle, dpi: int) -> Picture:
-    """Return *label* in *style* as a PNG in black and white, exactly as a printer of *dpi* dots per inch prints it.
+def make_png(label: Label, design: LabelDesign, dpi: int = 300) -> Picture:
+    """Return *label* in *design* as a PNG in black and white, exactly as a printer of *dpi* dots per inch prints it.
 
     Raise as `label_raster`.
     """
-    made = label_raster(label, style, dpi)
+    made = label_raster(label, design, dpi)
     return Picture(png(made.raster.image(), dpi), counted_warnings([made.warnings]))
 
 
@@ -84,17 +50,16 @@ def png(image: Image.Image, dpi: int) -> bytes:
     return stream.getvalue()
 
 
-def make_styled_svg(label: Label, style: LabelStyle) -> Picture:
-    """Return *label* in *style* as SVG 1.1. Raise as `compose`, IntegrityError if a code does not read back."""
-    made = compose(label, style)
+def make_svg(label: Label, design: LabelDesign) -> Picture:
+    """Return *label* in *design* as SVG 1.1. Raise as `draw_design`, IntegrityError if a code does not read back."""
+    made = draw_design(label, design)
     data = svg(made.drawing)
-    judge_codes(svg_image(data), label, made.drawing)
+    judge_codes(svg_image(data), label, made.drawing, "SVG")
     return Picture(data, counted_warnings([made.warnings]))
 
 
-def svg(artwork: Artwork | Drawing) -> bytes:
+def svg(drawing: Drawing) -> bytes:
     """Return the SVG document of a drawing."""
-    drawing = artwork if isinstance(artwork, Drawing) else drawing_of(artwork)
     return ("\n".join(_elements(drawing)) + "\n").encode()
 
 

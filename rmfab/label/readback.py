@@ -6,7 +6,6 @@ compared byte by byte, label by label. Errors name serial and page, never the pa
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -163,22 +162,11 @@ def judge_resolution(module: float, dpi: int) -> None:
         )
 
 
-def read_png(data: bytes) -> tuple[bytes, ...]:
-    """Return the codes of a PNG file."""
-    with Image.open(io.BytesIO(data)) as image:
-        return codes_in(image.convert("L"))
-
-
-def read_svg(data: bytes) -> tuple[bytes, ...]:
-    """Return the codes of an SVG file that `picture.svg` wrote, from the paths in its bytes.
+def svg_image(data: bytes) -> Image.Image:
+    """Return the codes of an SVG file that `picture.svg` wrote as an image, from the paths in its bytes.
 
     This is not a general SVG renderer: it supports a white background, and translated and scaled paths of rectangles.
     """
-    return codes_in(svg_image(data))
-
-
-def svg_image(data: bytes) -> Image.Image:
-    """Return the codes of an SVG file as `read_svg` sees them, as an image."""
     text = data.decode()
     box = re.search(r"viewBox='0 0 ([\d.]+) ([\d.]+)'", text)
     if box is None:

@@ -226,21 +226,19 @@ def _logo(walker: Walker, folder: Path, centred: bool) -> StyleLogo | None:
     if not walker.has("logo"):
         return None
     table = walker.table("logo")
-    named = table.text("file")
+    named, method = table.text("file"), table.choice("method", LogoMethod, LogoMethod.THRESHOLD)
     data = b""
     if named:
         try:
             data = read_input(folder / named, "logo", most=_LARGEST_LOGO)
+            judge_logo(data, method)
         except InputError as error:
             table.complain("file", str(error), error.hint or f"the path is relative to {FOLDER}")
-        else:
-            if wrong := judge_logo(data):
-                table.complain("file", wrong, "a logo is a PNG file")
     logo = StyleLogo(
         file=folder / named,
         data=data,
         height=table.number("height", 5.0, 1.0, LARGEST_SIDE),
-        method=table.choice("method", LogoMethod, LogoMethod.THRESHOLD),
+        method=method,
         align=table.choice("align", Align, Align.CENTER if centred else Align.LEFT),
         box=_box(table),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rmfab.label.content import Label
@@ -33,11 +33,6 @@ def remarks(label: Label, layout: Layout) -> Iterator[LabelWarning]:
         yield LabelWarning(f"the {each.value} is shortened", LARGER_HINT)
     if label.product and LabelField.PRODUCT not in layout.omitted and not _writable(LabelField.PRODUCT, label):
         yield LabelWarning("the label's typeface lacks some characters of the product: replaced with the nearest")
-
-
-def label_warnings(labels: Sequence[Label], layouts: Sequence[Layout]) -> tuple[LabelWarning, ...]:
-    """Return the warnings about many labels, each once, with the number of labels."""
-    return counted_warnings(remarks(label, layout) for label, layout in zip(labels, layouts, strict=True))
 
 
 def counted_warnings(of_labels: Iterable[Iterable[LabelWarning]]) -> tuple[LabelWarning, ...]:

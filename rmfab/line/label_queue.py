@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rmfab.label.printers.faults import fault_of
-from rmfab.label.printers.printer import LabelPrinter, PrinterFault
+from rmfab.label.printers.printer import LabelPrinter, PrinterFault, PrinterStatus
 from rmfab.label.raster import Raster
 from rmfab.ledger.label_words import LabelWord
 from rmfab.line.abortable_printer import AbortablePrinter
@@ -51,15 +51,12 @@ class LabelOrder:
     copies: int = 1
 
 
-def fault_now(printer: LabelPrinter) -> PrinterFault | None:
-    """Return why *printer* cannot print now, as far as it says; None if it can."""
-    try:
-        faults = printer.status().faults
-    except PrinterFault as fault:
-        return fault
-    if not faults:
-        return None
-    return fault_of(faults[0], printer.address)
+def ready_status(printer: LabelPrinter) -> PrinterStatus:
+    """Return the status of *printer* if it can print now, as far as it says. Raise PrinterFault if it cannot."""
+    status = printer.status()
+    if status.faults:
+        raise fault_of(status.faults[0], printer.address)
+    return status
 
 
 def print_once(printer: LabelPrinter, raster: Raster, note: Note, copies: int = 1) -> LabelWord:
@@ -147,29 +144,36 @@ class LabelQueue:
         themselves.
         """
         try:
-            self._await_ready(order)
+            status = self._await_ready(order)
         except PrinterFault as still:
             raise in_doubt(still, order.serial) from fault
-        self._is_back(order)
+        self._is_back(order, status)
         word = settle(order)
         if word is None:
             raise in_doubt(fault, order.serial) from fault
         return word if word.out else None
 
-    def _await_ready(self, order: LabelOrder) -> None:
-        """Wait until the printer has no fault; raise the fault when patience has ended."""
+    def _await_ready(self, order: LabelOrder) -> PrinterStatus:
+        """Wait until the printer has no fault, and return its status; raise the fault when patience has ended."""
+        printer = AbortablePrinter(self._printer, order.keep_going)
         was_away = False
-        while (fault := fault_now(AbortablePrinter(self._printer, order.keep_going))) is not None:
-            was_away = True
-            self._tell(order, fault)
-            if self._is_late():
-                raise fault
-            self._pause(order)
-        if was_away:
-            self._is_back(order)
+        while True:
+            try:
+                status = ready_status(printer)
+            except PrinterFault as fault:
+                was_away = True
+                self._tell(order, fault)
+                if self._is_late():
+                    raise
+                self._pause(order)
+            else:
+                if was_away:
+                    self._is_back(order, status)
+                return status
 
-    def _is_back(self, order: LabelOrder) -> None:
-        if self._told is not None:
+    def _is_back(self, order: LabelOrder, status: PrinterStatus) -> None:
+        """Forget the fault, and say so unless a fault of the last job may still be there."""
+        if self._told is not None and not status.stale:
             order.say("the printer is ready again")
         self._faulty_since = self._told = None
 

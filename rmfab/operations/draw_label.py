@@ -11,6 +11,7 @@ from rmfab.label.content import Placeholder, label_of
 from rmfab.label.design import LabelDesign
 from rmfab.label.print_raster import LabelRaster, label_raster
 from rmfab.label.printers.area import printable_area
+from rmfab.label.sample_label import sample_label
 from rmfab.label.sheets import sheet
 from rmfab.label.style import LabelStyle
 from rmfab.label.unit_facts import facts_of
@@ -60,6 +61,10 @@ class LabelArtist:
         asked = self.design.placeholders if isinstance(self.design, LabelStyle) else frozenset()
         facts = facts_of(record, history() if Placeholder.RELEASE in asked else (), slot)
         return label_raster(label_of(identity, self.product, facts), self.design, dpi)
+
+    def draw_sample(self, dpi: int) -> LabelRaster:
+        """Return the label of no unit at *dpi* dots per inch: it has the warnings of all. Raise as `draw`."""
+        return label_raster(sample_label(self.product), self.design, dpi)
 
     def judge_for_line(self) -> None:
         """Raise InputError if the labels are not those of units, but of cartons: without the PoP."""

@@ -38,7 +38,9 @@ def _state(report: PrinterReport) -> Iterator[Diagnosis]:
         yield Diagnosis(f"the printer {error}", False, cause.remedy, error)
     if not report.status.faults:
         model = f"{report.status.model}, " if report.status.model else ""
-        yield Diagnosis(f"the printer {address} ({model}{report.dpi} dpi)", True)
+        last = ", ".join(cause.value for cause in report.status.stale)
+        doubt = f"; its last job reported {last}" if last else ""
+        yield Diagnosis(f"the printer {address} ({model}{report.dpi} dpi){doubt}", True)
     if not report.status.answers:
         what = f"the printer {address} does not answer: labels count as sent, not as printed"
         yield Diagnosis(what, True)

@@ -30,7 +30,7 @@ def chosen_style(workspace: Workspace, name: str | None, size: str | None = None
 
     Raise InputError if there is none, ComplaintsError if its file is wrong or it does not fit *size*.
     """
-    wanted = name or workspace.product.label.style or AUTOMATIC
+    wanted = (workspace.product.label.style or AUTOMATIC) if name is None else name
     if wanted == AUTOMATIC:
         return None
     try:
@@ -38,7 +38,7 @@ def chosen_style(workspace: Workspace, name: str | None, size: str | None = None
     except ComplaintsError:
         raise
     except InputError as error:
-        place = "--style" if name else "product.toml: [label] style"
+        place = "product.toml: [label] style" if name is None else "--style"
         raise InputError(error.what, where=error.where or place, hint=error.hint, cause=error.cause) from None
     style = replace(style, product_font=workspace.product.label.font)
     return style if size is None else _resized(style, size)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError
 from rmfab.files import is_there, read_input, write_file
+from rmfab.label.printers.area import judge_label
+from rmfab.label.printers.open_printer import open_printer
+from rmfab.label.printers.printer import PrinterFault
 from rmfab.label.scan import WrongScan, judge_test
 from rmfab.ledger.events import timestamp
 from rmfab.line.code_desk import CodeDesk
@@ -18,6 +22,10 @@ from rmfab.operations.draw_label import LabelArtist
 from rmfab.operations.terminal import Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
+if TYPE_CHECKING:
+    from rmfab.label.printers.configuration import PrinterConfig
+    from rmfab.label.printers.printer import LabelPrinter
+
 TEST_HOURS = 12
 """How long a test of the scanner counts: one shift, and the overtime."""
 _RECORD = ".scanner-tested"
@@ -26,9 +34,11 @@ _MOST_NAMED = 8
 
 
 def line_labels(workspace: Workspace, desk: CodeDesk | None, doubtful: Sequence[str], terminal: Terminal) -> LabelWork:
-    """Return what the step `label` works with. Warn of *doubtful* labels, those of an earlier run.
+    """Return what the step `label` works with. Warn of *doubtful* labels, those of an earlier run, and of what a label
+    on this printer lacks.
 
-    Raise InputError if the product requires printed labels and the station has no printer.
+    Raise InputError if the product requires printed labels and the station has no printer, or if the style does not
+    fit, IntegrityError if its code cannot be read.
     """
     policy = workspace.product.label
     if doubtful:
@@ -37,17 +47,18 @@ def line_labels(workspace: Workspace, desk: CodeDesk | None, doubtful: Sequence[
             f"{counted(len(doubtful), 'label is', 'labels are')} in doubt: {', '.join(doubtful[:_MOST_NAMED])}",
             f"look whether there is one: `rmfab label {one} --came-out yes`, or no, settles it",
         )
-    queue = _queue(workspace, terminal) if policy.prints else None
+    artist = LabelArtist.of(workspace)
+    queue = _queue(workspace, artist, terminal) if policy.prints else None
     scans = ScanBack(desk) if policy.scan_back and desk is not None else None
     answers = desk if terminal.interactive or policy.scan_back else None
-    artist = LabelArtist.of(workspace)
-    if policy.prints:
-        artist.judge_for_line()
     return LabelWork(artist.draw, artist.design.copies, queue, scans, answers)
 
 
-def _queue(workspace: Workspace, terminal: Terminal) -> LabelQueue | None:
-    if workspace.station.printer is None:
+def _queue(workspace: Workspace, artist: LabelArtist, terminal: Terminal) -> LabelQueue | None:
+    """Return the queue before the station's printer, None without one."""
+    artist.judge_for_line()
+    config = workspace.station.printer
+    if config is None:
         if workspace.product.label.required:
             raise no_printer("product.toml requires a printed label")
         terminal.warn(
@@ -55,16 +66,28 @@ def _queue(workspace: Workspace, terminal: Terminal) -> LabelQueue | None:
             'set [printer] address = "…" in station.toml; `rmfab printer list` helps',
         )
         return None
-    return label_queue(workspace)
+    printer = open_printer(config)
+    _try_sample(artist, printer, config, terminal)
+    return LabelQueue(printer, workspace.product.label.wait)
 
 
 def label_queue(workspace: Workspace) -> LabelQueue:
     """Return a queue before the printer of this station. Raise InputError if it has none."""
-    from rmfab.label.printers.open_printer import open_printer
-
     if workspace.station.printer is None:
         raise no_printer("a label cannot be printed")
     return LabelQueue(open_printer(workspace.station.printer), workspace.product.label.wait)
+
+
+def _try_sample(artist: LabelArtist, printer: LabelPrinter, config: PrinterConfig, terminal: Terminal) -> None:
+    """Warn once of what is wrong with all labels, or that they are too large, or that the printer is away."""
+    try:
+        dpi = printer.dpi
+        sample = artist.draw_sample(dpi)
+        for warning in sample.warnings:
+            terminal.warn(f"labels ({artist.design}, {dpi} dpi): {warning.what}", warning.hint)
+        judge_label(config, sample.raster, dpi)
+    except PrinterFault as fault:
+        terminal.warn(f"printer {fault}", fault.hint)
 
 
 def no_printer(why: str) -> InputError:

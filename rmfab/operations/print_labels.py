@@ -14,7 +14,7 @@ from rmfab.errors import InputError, UsageError, one_line
 from rmfab.label.content import NO_FACTS, Label, Placeholder, label_of
 from rmfab.label.design import LabelDesign
 from rmfab.label.make_sheet import FinishedSheet, make_sheet
-from rmfab.label.picture import Picture, make_png, make_styled_png, make_styled_svg, make_svg
+from rmfab.label.picture import Picture, make_png, make_svg
 from rmfab.label.sheets import Sheet, sheet, single_label_sheet
 from rmfab.label.style import LabelStyle
 from rmfab.label.typeface import Face, lacking, product_font
@@ -27,6 +27,7 @@ from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.label_design import label_design
 from rmfab.operations.named_unit import named_unit, named_units
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.product.product import Product
 from rmfab.staging import folder_of_files, staged_files
 from rmfab.workspace.workspace import Workspace
 
@@ -99,10 +100,9 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
         with record:
             pass
     else:
-        with product_font(workspace.product.label.font):
-            if not isinstance(plan.design, LabelStyle):
-                _judge_letters(workspace.product.name)
-            _write(request, labels, plan, terminal, record)
+        if not isinstance(plan.design, LabelStyle):
+            _judge_letters(workspace.product)
+        _write(request, labels, plan, terminal, record)
     if request.output is not None:
         _report_file(request.output, request.form, labels, plan.design, terminal)
     return labels
@@ -257,9 +257,10 @@ def refuse_label(identity: LedgerIdentity) -> None:
         )
 
 
-def _judge_letters(product: str) -> None:
+def _judge_letters(product: Product) -> None:
     """Raise InputError if the label's font lacks letters of the product's name."""
-    missing = lacking(product, Face.PRODUCT)
+    with product_font(product.label.font):
+        missing = lacking(product.name, Face.PRODUCT)
     if missing:
         raise InputError(
             f"the label's font lacks letters of the product's name: {one_line(missing)}",
@@ -310,11 +311,7 @@ def _sheet(request: LabelRequest, labels: Sequence[Label], plan: _Plan) -> Finis
 
 
 def _picture(form: LabelForm, label: Label, plan: _Plan) -> Picture:
-    design, png = plan.design, form is LabelForm.PNG
-    if isinstance(design, LabelStyle):
-        return make_styled_png(label, design, plan.dpi) if png else make_styled_svg(label, design)
-    size = (design.width, design.height)
-    return make_png(label, *size, plan.dpi) if png else make_svg(label, *size)
+    return make_png(label, plan.design, plan.dpi) if form is LabelForm.PNG else make_svg(label, plan.design)
 
 
 def _warn_of_git(output: Path, form: LabelForm, labels: Sequence[Label], terminal: Terminal) -> None:

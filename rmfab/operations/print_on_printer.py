@@ -14,7 +14,7 @@ from rmfab.ledger.events import Event, timestamp
 from rmfab.ledger.label_words import MOST_COPIES, LabelWord
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.label_event import LabelledUnit, label_event
-from rmfab.line.label_queue import Note, fault_now, in_doubt, print_once
+from rmfab.line.label_queue import Note, in_doubt, print_once, ready_status
 from rmfab.operations.draw_label import LabelArtist
 from rmfab.operations.line_labels import no_printer
 from rmfab.operations.named_unit import named_unit
@@ -198,8 +198,7 @@ class _Job:
         return self._print(unit, _Teller(self._workspace, unit, self._printer.address, self._copies, reason).tell)
 
     def _print(self, unit: LedgerIdentity, note: Note) -> PrintedLabel:
-        if (fault := fault_now(self._printer)) is not None:
-            raise fault
+        ready_status(self._printer)
         word = print_once(self._printer, self._raster(unit), note, self._copies)
         return PrintedLabel(unit.serial, word, self._copies)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from pathlib import Path
 
+from rmfab.causes import Cause
 from rmfab.errors import InputError
 from rmfab.label.printers.address import PrinterAddress
 from rmfab.label.printers.area import USUAL_MEDIA, printable_dots
@@ -41,15 +43,18 @@ class PrinterReport:
         return {
             "address": self.config.address.text,
             "answers": self.status.answers,
-            "ready": not self.status.faults,
+            "ready": not self.status.faults if self.status.answers else None,
             "model": self.status.model,
             "dpi": self.dpi,
             "media": None if media is None else [media.width, media.height],
             "configured": {"dpi": self.config.dpi, "media": None if asked is None else [asked.width, asked.height]},
-            "faults": [
-                {"class": cause.value, "meaning": cause.meaning, "remedy": cause.remedy} for cause in self.status.faults
-            ],
+            "faults": _faults(self.status.faults),
+            "last_job": _faults(self.status.stale),
         }
+
+
+def _faults(causes: Iterable[Cause]) -> list[dict[str, str]]:
+    return [{"class": cause.value, "meaning": cause.meaning, "remedy": cause.remedy} for cause in causes]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from enum import Enum, unique
 from typing import Self
 
 from rmfab.errors import InputError, one_line
+from rmfab.virtual.named_fault import named_fault
 
 
 @unique
@@ -109,14 +110,7 @@ class FaultCall:
         """Parse the form above. Raise InputError if *text* is not a fault."""
         match = _CALL.fullmatch(text)
         name = match["name"] if match is not None else re.split("[=@]", text)[0]
-        fault = next((one for one in BoardFault if one.value == name), None)
-        if fault is None:
-            from difflib import get_close_matches
-
-            names = [one.value for one in BoardFault]
-            close = get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]}? The faults are" if close else "use one of"
-            raise InputError(f'"{one_line(text)}" is not a fault', hint=f"{hint} {', '.join(names)}", cause="fault")
+        fault = named_fault(BoardFault, name)
         number = int(match["number"]) if match and match["number"] else fault.default_number
         if match is None or fault.takes_number != bool(number):
             number_too = "=N with N from 1 to 999999999" if fault.takes_number else " without a number"

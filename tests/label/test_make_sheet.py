@@ -15,26 +15,30 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.label.content import Label
-from rmfab.label.layout import Artwork, make_artwork
+from rmfab.label.design import draw_design
+from rmfab.label.drawing import Drawing
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.pdf import sheet_pdf
 from rmfab.label.readback import Expected, judge_page, page_images, read_page
 from rmfab.label.sheets import SHEETS, Sheet, sheet
+from rmfab.label.style_auto import AutomaticStyle
 from rmfab.label.verify_sheet import verify_sheet
 from tests.label.sample import label, labels
 
 L7160 = sheet("L7160")
 
 
-def artworks(wanted: list[Label], on: Sheet = L7160) -> list[Artwork]:
+def drawings(wanted: list[Label], on: Sheet = L7160) -> list[Drawing]:
     """Return the drawings of *wanted*."""
-    return [make_artwork(each, *on.label) for each in wanted]
+    return [draw_design(each, AutomaticStyle(*on.label)).drawing for each in wanted]
 
 
-def erased(artwork: Artwork) -> Artwork:
+def erased(drawing: Drawing) -> Drawing:
     """Return the same drawing with an empty symbol."""
-    blank = tuple(bytes(artwork.symbol.side) for _ in artwork.symbol.modules)
-    return replace(artwork, symbol=replace(artwork.symbol, modules=blank))
+    assert drawing.code is not None
+    symbol = drawing.code.symbol
+    blank = tuple(bytes(symbol.side) for _ in symbol.modules)
+    return replace(drawing, code=replace(drawing.code, symbol=replace(symbol, modules=blank)))
 
 
 @pytest.mark.parametrize("each", SHEETS, ids=str)
@@ -84,7 +88,7 @@ def test_the_same_labels_give_the_same_bytes() -> None:
     wanted = labels(205, "compact")
     many = sheet("L4731")
     made = make_sheet(wanted, many, 200).pdf
-    assert made == sheet_pdf(artworks(wanted, many), many)
+    assert made == sheet_pdf(drawings(wanted, many), many)
     assert b"20000101000000" in made
 
 
@@ -92,14 +96,14 @@ def test_swapped_codes_are_caught() -> None:
     """The error for swapped codes has both serials, the page and the position."""
     one, two, three = labels(3)
     with pytest.raises(IntegrityError) as caught:
-        verify_sheet(sheet_pdf(artworks([one, three, two]), L7160), [one, two, three], L7160)
+        verify_sheet(sheet_pdf(drawings([one, three, two]), L7160), [one, two, three], L7160)
     assert str(caught.value) == "page 1, label 2: the label of LMP-000002 has the code of LMP-000003"
 
 
 def test_a_code_of_nobody_is_caught() -> None:
     """A payload of none of the sheet's labels is a mismatch, and the error does not show it."""
     with pytest.raises(IntegrityError) as caught:
-        verify_sheet(sheet_pdf(artworks([label(9)]), L7160), [label(1)], L7160)
+        verify_sheet(sheet_pdf(drawings([label(9)]), L7160), [label(1)], L7160)
     assert "has an unknown code" in str(caught.value)
     assert "5ec2" not in f"{caught.value!r}{caught.value}{caught.value.hint}"
 
@@ -107,7 +111,7 @@ def test_a_code_of_nobody_is_caught() -> None:
 def test_an_erased_code_is_caught() -> None:
     """A label with text but without a code cannot be read back."""
     wanted = labels(2)
-    one, two = artworks(wanted)
+    one, two = drawings(wanted)
     with pytest.raises(IntegrityError) as caught:
         verify_sheet(sheet_pdf([one, erased(two)], L7160), wanted, L7160)
     assert caught.value.cause == "label-unreadable"
@@ -118,22 +122,22 @@ def test_a_missing_label_and_one_too_many_are_caught() -> None:
     """A missing label and a label in a position that should be blank are errors."""
     wanted = labels(3)
     with pytest.raises(IntegrityError, match="LMP-000003"):
-        verify_sheet(sheet_pdf(artworks(wanted[:2]), L7160), wanted, L7160)
+        verify_sheet(sheet_pdf(drawings(wanted[:2]), L7160), wanted, L7160)
     with pytest.raises(IntegrityError, match="label 3: a label that should be blank"):
-        verify_sheet(sheet_pdf(artworks(wanted), L7160), wanted[:2], L7160)
+        verify_sheet(sheet_pdf(drawings(wanted), L7160), wanted[:2], L7160)
 
 
 def test_a_sheet_moved_by_one_place_is_caught() -> None:
     """A code must be in its position, not only somewhere on the page."""
     wanted = labels(2)
     with pytest.raises(IntegrityError):
-        verify_sheet(sheet_pdf(artworks(wanted), L7160, start_at=2), wanted, L7160)
+        verify_sheet(sheet_pdf(drawings(wanted), L7160, start_at=2), wanted, L7160)
 
 
 def test_a_fault_among_hundreds_is_caught() -> None:
     """A wrong code is found on pages that are read back in other processes."""
     wanted = labels(210, "compact")
-    drawn = artworks(wanted)
+    drawn = drawings(wanted)
     drawn[207] = drawn[206]
     with pytest.raises(IntegrityError, match="page 10, label 19: the label of LMP-000208 has the code of LMP-000207"):
         verify_sheet(sheet_pdf(drawn, L7160), wanted, L7160, 150)
@@ -152,7 +156,7 @@ def test_a_refusal_in_another_process_arrives_whole() -> None:
 def test_a_damaged_page_is_caught(damage: str) -> None:
     """A page with a code that was damaged after drawing is rejected."""
     wanted = labels(4)
-    (page,) = page_images(sheet_pdf(artworks(wanted), L7160), 300)
+    (page,) = page_images(sheet_pdf(drawings(wanted), L7160), 300)
     cell = list(L7160.cells())[2]
     box = tuple(round(v * 300 / 25.4) for v in (cell.x, cell.y, cell.x + cell.width, cell.y + cell.height))
     part = page.crop(box)

@@ -22,7 +22,7 @@ from rmfab.files import shipped_files
 from rmfab.label.content import Label
 from rmfab.label.design import dot_of
 from rmfab.label.print_raster import draw_on_dots, judge_image, label_raster
-from rmfab.label.printers.ql import trimmed
+from rmfab.label.printers.ql import fitting
 from rmfab.label.printers.ql_media import ROLLS
 from rmfab.label.style import LabelStyle, Shape, StyleCode, StyleText
 from rmfab.label.style_auto import AutomaticStyle
@@ -149,7 +149,7 @@ def test_nothing_is_printed_outside_the_label(name: str) -> None:
 def test_the_label_of_a_carton_fits_the_roll_of_a_brother_ql() -> None:
     """pack-62x29 has the size of Brother's roll, and nothing in the margin that the printer leaves."""
     (roll,) = (one for one in ROLLS if (one.width, one.length) == (62, 29))
-    assert trimmed(label_raster(known(), SHIPPED["pack-62x29"], 300).raster, roll) is not None
+    fitting(label_raster(known(), SHIPPED["pack-62x29"], 300).raster, roll, "ql+tcp://q")
 
 
 def test_small_modules_are_a_warning(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import reportlab
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.label.content import Placeholder
@@ -122,6 +123,7 @@ def test_a_style_for_a_sheet_has_the_size_of_its_labels(tmp_path: Path) -> None:
         (HEAD + QR + "[logo]\n", ["[logo] file: this key is required"]),
         (HEAD + QR + '[logo]\nfile = "gone.png"\n', ["[logo] file: ", "gone.png"]),
         (HEAD + QR + '[logo]\nfile = "mine.toml"\n', ["[logo] file: not a PNG"]),
+        (HEAD + QR + '[logo]\nfile = "white.png"\n', ["[logo] file: the logo is white all over"]),
         (HEAD + QR + "[barcode]\n", ["[barcode] kind: this key is required", "datamatrix, code128"]),
         (HEAD + QR + '[barcode]\nkind = "ean"\n', ['[barcode] kind: "ean" is not one of datamatrix, code128']),
         (
@@ -149,6 +151,7 @@ def test_a_style_for_a_sheet_has_the_size_of_its_labels(tmp_path: Path) -> None:
 )
 def test_complaints_name_file_and_key(tmp_path: Path, text: str, told: list[str]) -> None:
     """What is wrong is found when the file is read, and said with file, key and a hint."""
+    Image.new("RGBA", (30, 20)).save(tmp_path / "white.png")
     found = "\n".join(complaints(tmp_path, text))
     assert f"{tmp_path}/mine.toml: " in found
     for words in told:

@@ -20,7 +20,7 @@ from rmfab.label.design import draw_design
 from rmfab.label.fonts import face_font, registered
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.pdf import sheet_pdf
-from rmfab.label.picture import make_styled_png, make_styled_svg
+from rmfab.label.picture import make_png, make_svg
 from rmfab.label.print_raster import label_raster
 from rmfab.label.sheets import Sheet, sheet, single_label_sheet
 from rmfab.label.style import LabelStyle
@@ -116,9 +116,9 @@ def test_a_carton_s_label_has_no_pop_in_any_file() -> None:
     other = replace(one, pop=known(2).pop, payload=known(2).payload)
     page = single_label_sheet(style.width, style.height)
     assert make_sheet([one], page, design=style).pdf == make_sheet([other], page, design=style).pdf
-    assert make_styled_png(one, style, 203).data == make_styled_png(other, style, 203).data
-    assert make_styled_svg(one, style).data == make_styled_svg(other, style).data
-    assert NODE_ID.encode() not in make_styled_svg(one, style).data
+    assert make_png(one, style, 203).data == make_png(other, style, 203).data
+    assert make_svg(one, style).data == make_svg(other, style).data
+    assert NODE_ID.encode() not in make_svg(one, style).data
 
 
 def test_swapped_and_blank_labels_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_swapped_and_blank_labels_are_caught(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_png_is_exactly_what_a_printer_prints(name: str, tmp_path: Path) -> None:
     """Its pixels are the dots of the bitmap."""
     one = known(form="compact" if name == "minimal-10" else "json")
-    (tmp_path / "label.png").write_bytes(make_styled_png(one, SHIPPED[name], 203).data)
+    (tmp_path / "label.png").write_bytes(make_png(one, SHIPPED[name], 203).data)
     with Image.open(tmp_path / "label.png") as image:
         assert image.convert("L").tobytes() == label_raster(one, SHIPPED[name], 203).raster.image().tobytes()
         assert image.info["dpi"][0] == pytest.approx(203, abs=0.1)
@@ -149,7 +149,7 @@ def test_a_png_is_exactly_what_a_printer_prints(name: str, tmp_path: Path) -> No
 def test_a_real_renderer_draws_the_codes_of_an_svg(name: str, tmp_path: Path) -> None:
     """librsvg's picture of the SVG has the same codes."""
     one = known(form="compact" if name == "minimal-10" else "json")
-    (tmp_path / "label.svg").write_bytes(make_styled_svg(one, SHIPPED[name]).data)
+    (tmp_path / "label.svg").write_bytes(make_svg(one, SHIPPED[name]).data)
     command = ["rsvg-convert", "-d", "600", "-p", "600", "-o", tmp_path / "label.png", tmp_path / "label.svg"]
     subprocess.run(command, check=True)
     with Image.open(tmp_path / "label.png") as image:
@@ -164,7 +164,7 @@ def test_a_logo_is_on_pages_and_in_svg(tmp_path: Path) -> None:
     style = style_of(
         tmp_path, '[label]\nsize = "60x40"\n[qr]\nside = 22\n[logo]\nfile = "logo.png"\nbox = [30, 2, 20, 20]\n'
     )
-    (tmp_path / "label.svg").write_bytes(make_styled_svg(known(), style).data)
+    (tmp_path / "label.svg").write_bytes(make_svg(known(), style).data)
     subprocess.run(
         ["rsvg-convert", "-d", "300", "-p", "300", "-o", tmp_path / "l.png", tmp_path / "label.svg"], check=True
     )

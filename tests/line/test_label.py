@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import pypdfium2
 import pytest
 import zxingcpp
 from PIL import Image
@@ -20,6 +21,7 @@ from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.terminal import Unattended
 from rmfab.virtual.printers.spec import PrinterKind
 from tests.label.printers.bench import printing as virtual_printer
+from tests.label.printers.cups import add_queue, cups, ipp_printer
 from tests.line.floor import Factory, beside, copied, found, ports, serve, spec
 from tests.patience import PATIENCE, until
 from tests.terminal import environment, on_terminal, process
@@ -147,6 +149,24 @@ def test_a_required_label(factory, tmp_path):
         assert factory.run(board.url).refusal == (3, ["no-printer"])
 
 
+def test_a_run_says_at_its_start_what_labels_lack(factory):
+    """Small modules are warned of once, for the dots of this printer; a style that does not fit ends the run before a
+    board is touched. A printer that is away is a warning: its labels can wait."""
+    factory.edit('print = "pass"', 'print = "pass"\nstyle = "module-15"')
+    with serve([spec(), spec(index=1)]) as (board, other):
+        said = factory.run(board.url, other.url)
+        assert said.code == 0
+        assert said.words.count("labels (module-15, 203 dpi): the QR code has modules of 2 dots") == 1
+        factory.edit('"module-15"', '"minimal-10"')
+        assert factory.run(board.url).refusal == (3, ["qr-form"])
+        factory.edit('"minimal-10"', '"module-15"')
+        away = '[printer]\naddress = "zpl+tcp://127.0.0.1:1"\n'
+        for lines, what in ((away, "connection refused"), (f'{away}dpi = 300\nmedia = "10"', "a label of 15.0 x 15.0")):
+            (factory.root / "station.toml").write_text(lines)
+            said = factory.run(board.url, extra=("--again",))
+            assert f"warning: printer zpl+tcp://127.0.0.1:1: {what}" in said.words
+
+
 def scans(event):
     return event["event"] == "log" and event["text"].startswith("scan the label on the board of")
 
@@ -217,40 +237,110 @@ def test_a_label_that_is_scanned_for_reidentify_is_not_shown(factory):
     assert factory.states() == {"LMP-000001": "verified"}
 
 
-def test_eight_slots_share_a_printer_that_runs_out_of_labels(printing, operator, tmp_path):
-    """In mid-batch half a label comes out. The operator is told once, loads labels, and looks; no label is lost or
-    doubled, and the ledger has what is known of each."""
+@pytest.fixture
+def eight(printing, tmp_path):
+    """A factory whose product prints labels, with eight identities; units wait for its printer."""
     factory = copied(printing, tmp_path / "ws")
     with contextlib.redirect_stderr(io.StringIO()):
         completed(generate(factory.workspace, GenerateRequest(4, jobs=1), Unattended()))
     factory.edit("wait = 0.0", "wait = 600.0")
+    return factory
 
-    def said(*texts):
-        return lambda event: event["event"] == "log" and any(text in event["text"] for text in texts)
+
+def said(*texts):
+    return lambda event: event["event"] == "log" and any(text in event["text"] for text in texts)
+
+
+def on_eight_slots(factory, address, meanwhile):
+    """Run eight boards that share the printer at *address*; all pass."""
+    (factory.root / "station.toml").write_text(f'[printer]\naddress = "{address}"\n')
+    with serve([spec(index=index) for index in range(8)]) as boards, beside(meanwhile):
+        run = factory.run(*(board.url for board in boards))
+    assert (run.code, run.summary["passed"]) == (0, 8), run.words
+    return run
+
+
+def judge_labels(factory, run, pictures):
+    """Assert that each unit has one whole label; return what the ledger knows of each."""
+    serials = [unit["serial"] for unit in run.units]
+    codes = [code.text for picture in pictures for code in zxingcpp.read_barcodes(picture.convert("L"))]
+    found = [json.loads(code)["name"] for code in codes]
+    assert sorted(found) == sorted(factory.identity(serial).service_name for serial in serials)
+    factory.check()
+    return [words(factory, serial) for serial in serials]
+
+
+def test_eight_slots_share_a_printer_that_runs_out_of_labels(eight, operator, tmp_path):
+    """In mid-batch half a label comes out. The operator is told once, loads labels, and looks; no label is lost or
+    doubled, and the ledger has what is known of each."""
 
     def mend():
-        factory.wait_for(said("printer zpl+tcp"))
+        eight.wait_for(said("printer zpl+tcp"))
         printer.control("fix")
-        factory.wait_for(said("is there a whole label"))
+        eight.wait_for(said("is there a whole label"))
         operator("what?")
         operator("n")
 
     with virtual_printer(PrinterKind.ZPL, tmp_path) as printer:
         printer.control("fault half-label=3")
-        (factory.root / "station.toml").write_text(f'[printer]\naddress = "{printer.address}"\n')
-        with serve([spec(index=index) for index in range(8)]) as boards, beside(mend):
-            run = factory.run(*(board.url for board in boards))
-        names = [Image.open(path) for path in printer.labels]
-    assert (run.code, run.summary["labels"], run.summary["passed"]) == (0, {"printed": 8}, 8), run.words
+        run = on_eight_slots(eight, printer.address, mend)
+        known = judge_labels(eight, run, [Image.open(path) for path in printer.labels])
+    assert run.summary["labels"] == {"printed": 8}
     assert len([event for event in run.events if said("printer zpl+tcp")(event)]) == 1
-    serials = [unit["serial"] for unit in run.units]
-    codes = [code.text for picture in names for code in zxingcpp.read_barcodes(picture.convert("L"))]
-    found = [json.loads(code)["name"] for code in codes]
-    assert sorted(found) == sorted(factory.identity(serial).service_name for serial in serials)
-    known = [words(factory, serial) for serial in serials]
     assert known.count(["sending", "printed"]) == 7
     assert ["sending", "not-printed", "sending", "printed"] in known
-    factory.check()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("half", "answer", "word"), [(True, "n", "not-printed"), (False, "y", "printed")])
+def test_eight_slots_share_a_queue_of_cups(eight, operator, tmp_path, half, answer, word):
+    """CUPS prints by IPP, and reports that the labels are used up. The label of that moment is in doubt until the
+    operator has looked. CUPS keeps the reason after the job, and the line goes on all the same."""
+    folder = tmp_path / "ipp"
+    folder.mkdir()
+    (folder / "paper").write_text("3")
+    if half:
+        (folder / "half").touch()
+
+    def mend():
+        eight.wait_for(said("is there a whole label"))
+        (folder / "paper").unlink()
+        operator(answer)
+
+    with ipp_printer(folder) as device, cups() as (server, _):
+        add_queue(server, "LABELS", device, "everywhere")
+        run = on_eight_slots(eight, f"cups://{server}/LABELS", mend)
+    known = judge_labels(eight, run, [page_of(path) for path in folder.glob("got-*")])
+    assert len(list(folder.glob("half-*"))) == half
+    assert run.summary["labels"] == {"printed": 8}
+    told = [event["text"] for event in run.events if said("out of labels", "ready again", "whole label")(event)]
+    assert [text.partition(" LMP")[0].partition("; ")[0] for text in told] == [
+        f"printer cups://{server}/LABELS: the printer is out of labels", "is there a whole label for"
+    ]  # fmt: skip
+    assert known.count(["sending", "printed"]) == 8 - half
+    assert not half or ["sending", word, "sending", "printed"] in known
+
+
+@pytest.mark.peers
+def test_eight_slots_share_a_queue_that_knows_nothing(eight, operator, tmp_path):
+    """A queue to a raw port takes the labels while the printer is out of paper: they are sent, and nobody is told. They
+    come out, each once, when labels are loaded."""
+    with virtual_printer(PrinterKind.ZPL, tmp_path) as printer, cups() as (server, _):
+        printer.control("fault half-label=3")
+        add_queue(server, "RAW", f"socket://{printer.address.partition('//')[2]}", "raw")
+        run = on_eight_slots(eight, f"zpl+cups://{server}/RAW", lambda: None)
+        assert len(printer.labels) == 4
+        printer.control("fix")
+        until(lambda: len(printer.labels) == 9, "labels are missing")
+        known = judge_labels(eight, run, [Image.open(path) for path in printer.labels])
+    assert run.summary["labels"] == {"sent": 8}
+    assert known == [["sending", "sent"]] * 8
+    assert not list(filter(said("printer zpl"), run.events))
+
+
+def page_of(path):
+    """Return the first page of a PDF as a picture."""
+    return pypdfium2.PdfDocument(path)[0].render(scale=200 / 72).to_pil()
 
 
 def test_a_kill_in_the_middle_of_a_label_leaves_it_in_doubt(factory, tmp_path):

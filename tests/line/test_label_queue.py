@@ -135,6 +135,15 @@ def test_a_label_in_doubt_is_asked_for_when_the_printer_is_ready_again():
     assert missing.words == ["sending", "not-printed!", "sending", "printed"]
 
 
+def test_a_printer_whose_fault_may_still_be_there_is_not_said_to_be_ready():
+    """CUPS does not ask its printer between two jobs: the operator is asked at once, and told again if it failed."""
+    operator, stale = Operator(deque([False, False])), PrinterStatus(True, stale=(Cause.PRINTER,))
+    printer = MemoryPrinter(deque([READY, *[stale] * 4]), deque([doubt(), doubt()]))
+    assert queue(printer).print_label(operator.order()) is LabelWord.PRINTED
+    assert operator.heard == ["printer memory: half a label", "is there a whole label for LMP-000001?"] * 2
+    assert operator.words == ["sending", "not-printed!"] * 2 + ["sending", "printed"]
+
+
 def test_a_label_in_doubt_stays_so_without_an_operator():
     """The ledger only has the intention; the error says how to settle it, and the next label is not held up."""
     operator, printer = Operator(), MemoryPrinter(results=deque([doubt()]))

@@ -73,7 +73,7 @@ class IppPrinter:
         kind, document = self._document(label, copies, dpi, state)
         job = self._start(kind, document, self._job_attributes(label, copies, dpi, state))
         try:
-            self._follow(job, copies)
+            self._follow(job, copies, set(state.status.stale))
         except BaseException as error:
             if isinstance(error, PrinterFault):
                 error.in_doubt = True
@@ -140,9 +140,13 @@ class IppPrinter:
             raise fault
         return number
 
-    def _follow(self, job: int, copies: int) -> None:
-        """Wait until the job is completed. Raise PrinterFault if it ends otherwise, or does not end."""
-        end = time.monotonic() + self._patience.label * copies
+    def _follow(self, job: int, copies: int, stale: set[Cause]) -> None:
+        """Wait until the job is completed. Raise PrinterFault if it ends otherwise, or does not end.
+
+        CUPS removes *stale* faults when it reaches the printer. What is left after a while is true again.
+        """
+        start = time.monotonic()
+        end, renewed = start + self._patience.label * copies, start + self._patience.busy
         while True:
             wanted: Attributes = {
                 "job-id": (Tag.INTEGER, (job,)),
@@ -151,9 +155,11 @@ class IppPrinter:
             state = self._client.ask(Operation.GET_JOB_ATTRIBUTES, wanted).number("job-state")
             if state == _COMPLETED:
                 return
-            faults = self._state().status.faults
-            if faults:
-                raise fault_of(faults[0], self.address)
+            queue = self._state()
+            stale &= queue.reported if time.monotonic() < renewed else set()
+            for cause in (*queue.status.faults, *queue.status.stale):
+                if cause not in stale:
+                    raise fault_of(cause, self.address)
             if state in (_CANCELED, _ABORTED):
                 raise fault_of(Cause.PRINTER_JOB, self.address)
             if time.monotonic() >= end:

@@ -29,7 +29,7 @@ WANTED = (
     "media-supported",
     "print-scaling-supported",
 )
-_STOPPED = 5
+_PROCESSING, _STOPPED = 4, 5
 _SEVERITY = re.compile(r"-(?:report|warning|error)\Z")
 _SIZE = re.compile(r"_([0-9]{1,4}(?:\.[0-9]{1,3})?)x([0-9]{1,4}(?:\.[0-9]{1,3})?)(mm|in)\Z")
 _PROVEN = ("ipp:", "ipps:", "dnssd:")
@@ -57,11 +57,14 @@ _REASONS = {
     "moving-to-paused": Cause.PRINTER_PAUSED,
     "paused": Cause.PRINTER_PAUSED,
 }
+_OF_CUPS = frozenset({"cups-missing-filter", "cups-insecure-filter", "hold-new-jobs", "spool-area-full"})
+"""Reasons that a queue of CUPS has of itself. The others come from its printer, which CUPS asks only during a job."""
 
 
 @dataclass(frozen=True)
 class QueueState:
-    """A queue: its *status*, the *formats* that it takes, its *sizes* as PWG names, *waiting* jobs, and three facts:
+    """A queue: its *status*, the *formats* that it takes, its *sizes* as PWG names, *waiting* jobs, the faults that its
+    printer has *reported*, now or during its last job, and three facts:
 
     one that *is_raw* has no driver, one that *proves* reports the end of a job only when the printer itself does, and
     one that *may_scale* makes a page fit its labels unless that is ruled out.
@@ -73,26 +76,36 @@ class QueueState:
     is_raw: bool
     proves: bool
     may_scale: bool
+    reported: frozenset[Cause]
     sizes: tuple[str, ...] = ()
 
 
 def queue_state(answer: IppAnswer, configured_dpi: int | None) -> QueueState:
     """Return what *answer* to Get-Printer-Attributes says. State and reasons are told apart: with media-empty a
-    printer may be idle."""
-    faults = list(reasons_to_faults(answer.texts("printer-state-reasons")))
-    if not answer.number("printer-is-accepting-jobs", 1):
-        faults.append(Cause.PRINTER_REJECTS)
-    elif answer.number("printer-state") == _STOPPED and not faults:
-        faults.append(Cause.PRINTER_STOPPED)
+    printer may be idle.
+
+    CUPS learns the reasons of a printer during a job, and keeps them after it: labels that were loaded meanwhile are
+    not noticed before the next one.
+    """
+    reasons, state = answer.texts("printer-state-reasons"), answer.number("printer-state")
     model = next(iter(answer.texts("printer-make-and-model")), None)
     device = next(iter(answer.texts("device-uri")), None)
+    reported = reasons_to_faults(reasons)
+    is_known = device is None or state == _PROCESSING
+    faults = list(reported if is_known else reasons_to_faults(one for one in reasons if one in _OF_CUPS))
+    if not answer.number("printer-is-accepting-jobs", 1):
+        faults.append(Cause.PRINTER_REJECTS)
+    elif state == _STOPPED and not faults:
+        faults.append(Cause.PRINTER_STOPPED)
+    stale = () if is_known else tuple(cause for cause in reported if cause not in faults)
     return QueueState(
-        PrinterStatus(True, model, _dpi(answer, configured_dpi), _media(answer), tuple(faults)),
+        PrinterStatus(True, model, _dpi(answer, configured_dpi), _media(answer), tuple(faults), stale),
         frozenset(answer.texts("document-format-supported")),
         answer.number("queued-job-count"),
         model is not None and "raw printer" in model.lower(),
         device is None or device.startswith(_PROVEN),
         "none" in answer.texts("print-scaling-supported"),
+        frozenset(reported),
         answer.texts("media-supported"),
     )
 

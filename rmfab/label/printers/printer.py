@@ -30,7 +30,8 @@ class Delivery(StrEnum):
 class PrinterStatus:
     """What a printer says about itself. None is what it does not say.
 
-    *answers*: whether it answered at all. *faults*: why it cannot print now, the most urgent first.
+    *answers*: whether it answered at all. *faults*: why it cannot print now, the most urgent first. *stale*: the faults
+    of its last job, of which nobody knows whether they are over.
     """
 
     answers: bool
@@ -38,6 +39,7 @@ class PrinterStatus:
     dpi: int | None = None
     media: Media | None = None
     faults: tuple[Cause, ...] = ()
+    stale: tuple[Cause, ...] = ()
 
 
 class PrinterFault(StationError):

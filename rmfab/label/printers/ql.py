@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 
+from rmfab.causes import Cause
+from rmfab.label.printers.faults import fault_of
 from rmfab.label.printers.ql_media import CONTINUOUS_FEED, QlModel, Roll
 from rmfab.label.raster import Raster
 
@@ -52,8 +54,8 @@ def _row(row: bytes, width: int, right: int, bits: int) -> bytes:
     return (mirrored << (bits - right - width)).to_bytes(bits // 8, "big")
 
 
-def trimmed(label: Raster, roll: Roll) -> Raster | None:
-    """Return the middle of *label* that *roll* can print, None if the rest is not white."""
+def fitting(label: Raster, roll: Roll, address: str) -> Raster:
+    """Return the middle of *label* that *roll* can print. Raise PrinterFault if the rest is not white."""
     width = min(label.width, roll.dots_wide)
     height = min(label.height, roll.dots_long or label.height)
     if (width, height) == (label.width, label.height):
@@ -62,5 +64,7 @@ def trimmed(label: Raster, roll: Roll) -> Raster | None:
     left, top = (label.width - width) // 2, (label.height - height) // 2
     ink = image.point([1] * 128 + [0] * 128).getbbox()
     if ink and (ink[0] < left or ink[1] < top or ink[2] > left + width or ink[3] > top + height):
-        return None
+        area = f"{roll.dots_wide} x {roll.dots_long or 'any'} dots"
+        what = f"the label has ink outside of the {area} that can be printed on {roll.media}"
+        raise fault_of(Cause.PRINTER_LABEL_SIZE, address, what)
     return Raster.of_image(image.crop((left, top, left + width, top + height)))

@@ -13,7 +13,7 @@ from rmfab.label.printers.links import PrinterLink, exchange
 from rmfab.label.printers.media import Media
 from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterStatus
-from rmfab.label.printers.ql import CLEAR, STATUS_REQUEST, ql_job, trimmed
+from rmfab.label.printers.ql import CLEAR, STATUS_REQUEST, fitting, ql_job
 from rmfab.label.printers.ql_media import QL_DPI, UNKNOWN_MODEL, QlModel, Roll, roll_of
 from rmfab.label.printers.ql_status import QlPacket, Report, take_packets
 
@@ -59,12 +59,7 @@ class QlDialect:
         roll = self._roll(status)
         if roll.dots_wide + roll.right + self._model.shift > self._model.row_bytes * 8:
             raise fault_of(Cause.PRINTER_MEDIA, self._config.address.text, f"the roll of {roll.media} is too wide")
-        fitting = trimmed(label, roll)
-        if fitting is None:
-            area = f"{roll.dots_wide} x {roll.dots_long or 'any'} dots"
-            what = f"the label has ink outside of the {area} that can be printed on {roll.media}"
-            raise fault_of(Cause.PRINTER_LABEL_SIZE, self._config.address.text, what)
-        return ql_job(fitting, copies, roll, self._model)
+        return ql_job(fitting(label, roll, self._config.address.text), copies, roll, self._model)
 
     def _roll(self, status: PrinterStatus) -> Roll:
         media = status.media or self._config.media

@@ -9,6 +9,7 @@ from enum import Enum, unique
 from typing import Self
 
 from rmfab.errors import InputError, one_line
+from rmfab.virtual.named_fault import named_fault
 
 
 @unique
@@ -52,11 +53,10 @@ class CloudFaultCall:
     def parse(cls, text: str) -> CloudFaultCall:
         """Parse the form above. Raise InputError."""
         found = _CALL.fullmatch(text)
-        fault = next((one for one in CloudFault if found is not None and one.value == found["name"]), None)
-        if found is None or fault is None:
-            names = ", ".join(one.value for one in CloudFault)
-            hint = f"use NAME, or NAME@N for the N-th call, with one of {names}"
-            raise InputError(f'"{one_line(text)}" is not a fault of a cloud', hint=hint, cause="fault")
+        fault = named_fault(CloudFault, found["name"] if found else text.partition("@")[0], " of a cloud")
+        if found is None:
+            hint = f"use {fault.value}, or {fault.value}@N for the N-th call"
+            raise InputError(f'"{one_line(text)}" is not a form of the fault {fault.value}', hint=hint, cause="fault")
         return cls(fault, int(found["number"]) if found["number"] else None)
 
 

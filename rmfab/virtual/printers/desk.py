@@ -10,7 +10,7 @@ from typing import Protocol
 
 from rmfab.errors import InputError
 from rmfab.files import make_folder
-from rmfab.virtual.printers.faults import PrinterTrouble, PrinterTroubleCall
+from rmfab.virtual.printers.faults import PrinterTrouble, PrinterTroubleCall, printer_trouble
 from rmfab.virtual.printers.mechanism import Mechanism
 from rmfab.virtual.printers.ql import QlReader
 from rmfab.virtual.printers.spec import PrinterKind, VirtualPrinterSpec
@@ -101,7 +101,7 @@ class PrinterDesk:
                 self.mechanism.take_label()
                 self._come_back()
             case ["fix", name]:
-                self.mechanism.fix(PrinterTrouble.named(name))
+                self.mechanism.fix(printer_trouble(name))
                 self._come_back()
             case ["take"]:
                 self.mechanism.take_label()

@@ -8,6 +8,7 @@ from enum import Enum, unique
 from typing import Self
 
 from rmfab.errors import InputError, one_line
+from rmfab.virtual.named_fault import named_fault
 
 
 @unique
@@ -47,20 +48,10 @@ class PrinterTrouble(Enum):
         member.summary = summary
         return member
 
-    @classmethod
-    def named(cls, name: str) -> Self:
-        """Return the fault *name*. Raise InputError."""
-        found = next((one for one in cls if one.value == name), None)
-        if found is not None:
-            return found
-        from difflib import get_close_matches
 
-        names = [one.value for one in cls]
-        close = get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]}? The faults are" if close else "use one of"
-        raise InputError(
-            f'"{one_line(name)}" is not a fault of a printer', hint=f"{hint} {', '.join(names)}", cause="fault"
-        )
+def printer_trouble(name: str) -> PrinterTrouble:
+    """Return the fault *name*. Raise InputError."""
+    return named_fault(PrinterTrouble, name, " of a printer")
 
 
 _CALL = re.compile(r"(?P<name>[a-z-]+)(?:=(?P<number>[0-9]{1,9}))?")
@@ -77,7 +68,7 @@ class PrinterTroubleCall:
     def parse(cls, text: str) -> Self:
         """Parse the form above. Raise InputError."""
         found = _CALL.fullmatch(text)
-        trouble = PrinterTrouble.named(found["name"] if found else text.partition("=")[0])
+        trouble = printer_trouble(found["name"] if found else text.partition("=")[0])
         if found is None:
             hint = f"use {trouble.value}, or {trouble.value}=N for after N labels"
             raise InputError(f'"{one_line(text)}" is not a form of this fault', hint=hint, cause="fault")

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rmfab.label.printers.open_printer import open_printer
 from tests.patience import PATIENCE, until
 
 _CONFIGURATION = """\
@@ -57,6 +58,13 @@ _SCRIPT = """\
 #!/bin/sh
 cd '{root}'
 n=$(ls got-* 2>/dev/null | wc -l)
+if [ -e paper ] && [ "$n" -ge "$(cat paper)" ]; then
+    [ -e half ] && : > "half-$n" || cp "$1" "got-$n"
+    echo "STATE: +media-empty" >&2
+    while [ -e paper ]; do sleep 0.05; done
+    echo "STATE: -media-empty" >&2
+    exit 0
+fi
 cp "$1" "got-$n"
 for reason in media-empty cover-open marker-supply-empty media-jam; do
     [ -e "$reason" ] && echo "STATE: +$reason" >&2 || echo "STATE: -$reason" >&2
@@ -90,7 +98,7 @@ def cups() -> Iterator[tuple[str, Path]]:
 
 
 def add_queue(server: str, name: str, device: str, model: str) -> None:
-    """Add a queue; a job that cannot be printed is aborted."""
+    """Add a queue; a job that cannot be printed is aborted. CUPS makes the driver `everywhere` in the background."""
     command = [
         "lpadmin",
         "-h",
@@ -106,6 +114,8 @@ def add_queue(server: str, name: str, device: str, model: str) -> None:
         "printer-error-policy=abort-job",
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    queue = open_printer(f"cups://{server}/{name}")
+    until(lambda: model == "raw" or "Raw" not in (queue.status().model or ""), "the queue gets no driver")
 
 
 @contextmanager
@@ -113,7 +123,8 @@ def ipp_printer(folder: Path) -> Iterator[str]:
     """Run ippeveprinter; yield its address.
 
     It keeps what it prints as got-0, got-1 … in *folder*. A file there with the name of a reason sets that; `abort`
-    makes jobs fail, `stuck` keeps them from ending.
+    makes jobs fail, `stuck` keeps them from ending. `paper` contains how many labels come out before the one with which
+    the roll ends; with `half`, only half of that one comes out. Remove it to load labels.
     """
     bus, script, port = folder / "bus", folder / "print.sh", _free_port()
     (folder / "bus.conf").write_text(_BUS.format(socket=bus))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from dataclasses import replace
+from functools import partial
 
 import pypdfium2
 import pytest
 from PIL import Image
 
 from rmfab.causes import Cause
+from rmfab.cli import main
 from rmfab.label.printers.discovery import cups_queues
 from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.printers.printer import Delivery, PrinterFault
@@ -123,6 +126,27 @@ def test_state_reasons(tmp_path, reason, cause):
         assert printer.status().faults == (cause,)
         error = _fault(address, PATIENT)
         assert (error.cause, error.in_doubt) == (cause, False)
+        assert len(list(tmp_path.glob("got-*"))) == 1
+
+
+def test_reasons_stay_after_a_job(server, tmp_path, capsys):
+    """CUPS keeps the reasons of the last job: they are shown, and stop no label. Those that stay are true again."""
+    (tmp_path / "paper").write_text("0")
+    (tmp_path / "half").touch()
+    with ipp_printer(tmp_path) as device:
+        add_queue(server, "STALE", device, "everywhere")
+        printer = open_printer(f"cups://{server}/STALE", PATIENT)
+        ended = partial(until, lambda: printer.status().stale == (Cause.PRINTER_PAPER,), "CUPS does not end the job")
+        assert _fault(printer.address).cause == Cause.PRINTER_PAPER
+        ended()
+        assert main(["printer", "status", "--printer", printer.address]) == 0
+        assert "state       ready\nlast job    The printer is out of labels." in capsys.readouterr().out
+        error = _fault(printer.address, replace(PATIENT, busy=0.6))
+        assert (error.cause, error.in_doubt) == (Cause.PRINTER_PAPER, True)
+        ended()
+        (tmp_path / "paper").unlink()
+        assert printer.print_label(noise(1)) is Delivery.PRINTED
+        assert printer.status().stale == ()
         assert len(list(tmp_path.glob("got-*"))) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,8 +13,11 @@ from PIL import Image
 from zebrafy import ZebrafyZPL
 
 from rmfab.label.printers.address import PrinterAddress
+from rmfab.label.printers.area import judge_label
 from rmfab.label.printers.configuration import GraphicEncoding, PrinterConfig
-from rmfab.label.printers.ql import ql_job, trimmed
+from rmfab.label.printers.media import Media
+from rmfab.label.printers.printer import PrinterFault
+from rmfab.label.printers.ql import fitting, ql_job
 from rmfab.label.printers.ql_media import MODELS, ROLLS, roll_of
 from rmfab.label.printers.zpl import z64_field, zpl_job
 from rmfab.label.raster import Raster
@@ -139,10 +143,25 @@ def test_only_white_is_trimmed():
     """A label of the size of the roll loses its white margin; ink outside of what can be printed is refused."""
     roll = roll_of(29, 42)
     inked = Raster.of_image(Image.new("L", (342, 496), 0))
-    assert trimmed(inked, roll) is None
+    with pytest.raises(PrinterFault, match="ink outside of the"):
+        fitting(inked, roll, "ql+tcp://q")
     framed = Image.new("L", (342, 496), 255)
     framed.paste(0, (18, 36, 324, 460))
-    assert trimmed(Raster.of_image(framed), roll).width == 306
+    assert fitting(Raster.of_image(framed), roll, "ql+tcp://q").width == 306
+
+
+def test_a_label_is_judged_without_its_printer():
+    """By the labels that station.toml names: their size, and the margins that a Brother QL leaves."""
+    full = Raster.of_image(Image.new("L", (342, 496), 0))
+    for address, media, what in (
+        ("zpl+tcp://z", Media(29, 42), None),
+        ("zpl+tcp://z", Media(25, 42), "larger than the labels"),
+        ("zpl+tcp://z", None, None),
+        ("ql+tcp://q", Media(29, 42), "ink outside of the 306 x 425 dots"),
+    ):
+        config = PrinterConfig(PrinterAddress.parse(address), media=media)
+        with nullcontext() if what is None else pytest.raises(PrinterFault, match=what):
+            judge_label(config, full, 300)
 
 
 def test_only_what_is_asked_is_set():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.causes import Cause
-from rmfab.label.printers.ipp import Operation, Tag, decode_answer, encode_request
+from rmfab.label.printers.ipp import IppAnswer, Operation, Tag, decode_answer, encode_request
 from rmfab.label.printers.ipp_status import queue_state, reasons_to_faults
 from rmfab.label.printers.ql_status import Report, take_packets
 from rmfab.label.printers.tspl import tspl_faults
@@ -152,6 +152,28 @@ def test_reasons_of_queues(severity):
     """A reason is a fault with any severity; what is only a note is none."""
     reasons = (f"media-empty{severity}", f"cover-open{severity}", "media-low-report", "none", "connecting-to-device")
     assert reasons_to_faults(reasons) == (Cause.PRINTER_COVER_OPEN, Cause.PRINTER_PAPER)
+
+
+IDLE, PROCESSING, STOPPED = 3, 4, 5
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "device", "faults", "stale"),
+    [
+        (IDLE, "media-empty-warning", "ipp://10.0.0.9/ipp/print", (), (Cause.PRINTER_PAPER,)),
+        (PROCESSING, "media-empty-warning", "ipp://10.0.0.9/ipp/print", (Cause.PRINTER_PAPER,), ()),
+        (STOPPED, "media-empty-warning", "socket://10.0.0.9", (Cause.PRINTER_STOPPED,), (Cause.PRINTER_PAPER,)),
+        (IDLE, "hold-new-jobs", "usb://Zebra/ZD421", (Cause.PRINTER_PAUSED,), ()),
+        (IDLE, "media-empty-report", None, (Cause.PRINTER_PAPER,), ()),
+        (STOPPED, "media-empty-report", None, (Cause.PRINTER_PAPER,), ()),
+    ],
+)
+def test_a_queue_of_cups_learns_of_its_printer_during_a_job_only(state, reason, device, faults, stale):
+    """What the printer reported is stale after the job; what CUPS or a printer says of itself is not."""
+    attributes = {"printer-state": (state,), "printer-state-reasons": (reason,)}
+    answer = IppAnswer(0, (attributes | ({} if device is None else {"device-uri": (device,)}),))
+    status = queue_state(answer, None).status
+    assert (status.faults, status.stale) == (faults, stale)
 
 
 def test_ipp_request():
