@@ -136,7 +136,7 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            close = get_close_matches(args[0], COMMANDS, n=1)
+            close = get_close_matches(args[0], [*COMMANDS, "--version", "--help"], n=1)
             if close:
                 raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from None
             raise
@@ -278,8 +278,9 @@ def _refuse(error: click.ClickException, given: Globals) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _speak(error.format_message())
         return error.exit_code
-    _tell_in_json(InputError(error.format_message(), cause="usage"), given)
-    _speak(printable(f"rmfab: error: {error.format_message()}"))
+    what = " ".join(error.format_message().split())  # Click lists choices on lines of their own
+    _tell_in_json(InputError(what, cause="usage"), given)
+    _speak(printable(f"rmfab: error: {what}"))
     if context is not None:
         _speak(f"rmfab: hint: see `{context.command_path} --help`")
     return error.exit_code

@@ -56,7 +56,13 @@ SLIPS = [
     ("trace LMP-00002", 3, '"LMP-00002" is not in the ledger', "did you mean LMP-000002?"),
     ("void LNP-000003 --reason x", 3, '"LNP-000003"', "did you mean LMP-000003?"),
     ("-C product.toml status", 3, "product.toml: is a file", "folder of the workspace"),
-    ("-C biuld status", 3, "biuld: no product.toml", "did you mean build?"),
+    ("-C biuld status", 3, "biuld: no such folder", "did you mean build?"),
+    ("-C build status", 3, "build: no product.toml in this folder", "`rmfab init DIR`"),
+    ("-C elsewhere status", 3, "elsewhere: no such folder", "`rmfab init DIR`"),
+    ("version", 2, "No such command 'version'. Did you mean '--version'?", "`rmfab --help`"),
+    ("help", 2, "No such command 'help'. Did you mean '--help'?", "`rmfab --help`"),
+    ("stauts", 2, "No such command 'stauts'. Did you mean 'status'?", "`rmfab --help`"),
+    ("export", 2, "error: Missing argument 'FORM'. Choose from: rainmaker, neo,", "`rmfab export --help`"),
 ]
 
 
