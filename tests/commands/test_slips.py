@@ -26,6 +26,7 @@ SLIPS = [
     ("release keygen -o release.key --no-passphrase", 3, "release.key: already exists", "choose a different name"),
     ("release build biuld -o x.rmfab --seq 1", 3, "biuld: cannot read this build", "did you mean build?"),
     ("release sign build --key release.key", 3, "build: a folder cannot be signed", "`rmfab release build build -o"),
+    ("release sign junk --key release.key", 3, "junk: not a release bundle\n", "`rmfab release build`"),
     ("release sign junk --key relase.key", 3, "junk: ", "hint: "),
     ("release pubkey --key relase.key -o o.pub", 3, "relase.key: cannot read this key", "did you mean release.key?"),
     ("release pubkey --key keys/relase -o o.pub", 3, "keys/relase: cannot read this key", "check the name"),
