@@ -56,6 +56,8 @@ SLIPS = [
     ("trace LMP-1", 3, '"LMP-1" is not in the ledger', "did you mean LMP-000001?"),
     ("trace LMP-00002", 3, '"LMP-00002" is not in the ledger', "did you mean LMP-000002?"),
     ("void LNP-000003 --reason x", 3, '"LNP-000003"', "did you mean LMP-000003?"),
+    ("units --cause panick", 2, 'there is no cause "panick"', 'did you mean "panic"?'),
+    ("units --cause xyzzy", 2, 'there is no cause "xyzzy"', "docs/causes.md"),
     ("-C product.toml status", 3, "product.toml: is a file", "folder of the workspace"),
     ("-C biuld status", 3, "biuld: no such folder", "did you mean build?"),
     ("-C build status", 3, "build: no product.toml in this folder", "`rmfab init DIR`"),
