@@ -133,3 +133,10 @@ def test_what_a_backup_is(terminal: Terminal, lamp: Path) -> None:
     assert said.code == 0
     for words in ("sealed identities", "useless without keys/", "gives none", "`rmfab ledger restore`", "adopt"):
         assert words in said.err
+
+
+def test_what_was_typed_does_not_break_a_message(terminal: Terminal, lamp: Path) -> None:
+    """A line end in a name stays within the error that quotes it."""
+    said = terminal("-C", lamp, "generate", "--count", "1", "--batch", "a\nrmfab: error: gone\x1b[2J")
+    said.refused(3, '"a\\nrmfab: error: gone\\x1b[2J" is not a batch name\nrmfab: hint: ')
+    assert said.err.count("\nrmfab: ") == 1
