@@ -12,14 +12,13 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len, set_cell_size
 
 from rmfab.errors import one_line
+from rmfab.language.breaks import WORD
 
 Piece = tuple[str, str]
 Row = tuple[Piece, ...]
 """Pieces of text with the names of their styles."""
 
-_WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]|[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]+|\s+")
-_NOT_FIRST = "\uff0c\u3002\uff1b\uff1a\uff01\uff1f\u3001\uff09\u201d\u300b"
-"""Chinese punctuation that must not start a line: comma, full stop, semicolon, colon, closing marks."""
+_WORD = re.compile(rf"{WORD}|\S|\s+")
 _CUT = ".."
 
 
@@ -74,7 +73,7 @@ def wrapped(text: str, width: int, rows: int) -> list[str]:
     lines = [""]
     for word in _WORD.findall(one_line(text, 4096)):
         fits = cell_len(lines[-1] + word.rstrip()) <= width
-        if not fits and lines[-1] and word[0] not in _NOT_FIRST:
+        if not fits and lines[-1]:
             lines.append("")
         if lines[-1] or not word.isspace():
             lines[-1] += word
