@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from rmfab.commands.terminal import Globals
-from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError, printable
+from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError, one_line
 from rmfab.signals import repeat_lost_interrupts
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             from difflib import get_close_matches
 
-            close = get_close_matches(args[0], COMMANDS, n=1)
+            close = get_close_matches(args[0], [*COMMANDS, "--version", "--help"], n=1)
             if close:
                 raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from None
             raise
@@ -251,9 +251,14 @@ def explain(error: BaseException) -> None:
     hints = [complaint.hint if isinstance(complaint, RmfabError) else None for complaint in complaints]
     for complaint, hint, following in zip(complaints, hints, [*hints[1:], None], strict=True):
         lead = "rmfab: " if isinstance(complaint, UnitsFailed) else "rmfab: error: "
-        _speak(printable(f"{lead}{complaint}"))
+        _speak(_unbroken(f"{lead}{complaint}"))
         if hint and hint != following:
-            _speak(printable(f"rmfab: hint: {hint}"))
+            _speak(_unbroken(f"rmfab: hint: {hint}"))
+
+
+def _unbroken(text: str) -> str:
+    """Return *text*, which may quote a file or what was typed, so that it cannot pass for two messages."""
+    return one_line(text, 10 * len(text))  # an escape has at most 10 characters
 
 
 def _end(error: RmfabError | KeyboardInterrupt | click.Abort, given: Globals) -> int:
@@ -278,8 +283,9 @@ def _refuse(error: click.ClickException, given: Globals) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _speak(error.format_message())
         return error.exit_code
-    _tell_in_json(InputError(error.format_message(), cause="usage"), given)
-    _speak(printable(f"rmfab: error: {error.format_message()}"))
+    what = " ".join(error.format_message().split())  # Click lists choices on lines of their own
+    _tell_in_json(InputError(what, cause="usage"), given)
+    _speak(_unbroken(f"rmfab: error: {what}"))
     if context is not None:
         _speak(f"rmfab: hint: see `{context.command_path} --help`")
     return error.exit_code

@@ -131,11 +131,14 @@ def absent_ports(addresses: Iterable[str]) -> tuple[str, ...]:
 def _opening_error(address: str, error: Exception) -> PortError:
     cause = error.__context__  # pyserial's socket:// drops the errno
     number = getattr(error, "errno", None) or getattr(cause, "errno", None)
+    if number is None and cause is not None and cause.args and isinstance(cause.args[0], int):
+        number = cause.args[0]  # termios.error has no errno
     text = str(error)
     if number in _ABSENT or "FileNotFoundError" in text:
-        return PortError(
-            "port does not exist", where=address, hint="use `rmfab ports` to list the ports", cause="port-absent"
-        )
+        hint = _FORMS if "://" in address else "use `rmfab ports` to list the ports"
+        return PortError("port does not exist", where=address, hint=hint, cause="port-absent")
+    if number in _OTHER_FILES:
+        return PortError("this is not a serial port", where=address, hint=_FORMS, cause="port-failed")
     if number in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in text or "PermissionError" in text:
         return _busy(address)
     if number == errno.EACCES:
@@ -152,14 +155,12 @@ def _opening_error(address: str, error: Exception) -> PortError:
             hint="check host and port, and that the station's serial server is running",
             cause="port-absent",
         )
-    return PortError(
-        f"cannot open the port: {text}",
-        where=address,
-        hint="use a device such as /dev/ttyUSB0 or COM7, rfc2217://host:port or socket://host:port",
-        cause="port-failed",
-    )
+    why = getattr(cause, "strerror", None) or text
+    return PortError(f"cannot open the port: {why}", where=address, hint=_FORMS, cause="port-failed")
 
 
+_FORMS = "use a device such as /dev/ttyUSB0 or COM7, rfc2217://host:port or socket://host:port"
+_OTHER_FILES = (errno.EISDIR, errno.ENOTTY)
 _ABSENT = (errno.ENOENT, errno.ENXIO, errno.ENODEV)
 _UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT)
 

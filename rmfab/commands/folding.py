@@ -1,4 +1,4 @@
-"""Lines that fit a terminal: broken between their fields, else between words, never inside one."""
+"""Lines that fit a terminal: broken between their fields, else between words or Chinese letters, never inside one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from rmfab.language.breaks import LATIN, WORD
 from rmfab.language.widths import cells
 
 Style = TypeVar("Style")
@@ -14,7 +15,7 @@ Style = TypeVar("Style")
 HANG = 4
 """Columns by which the rest of a broken line is indented."""
 
-_WORD = re.compile(r"`[^`\n]*`\S*|\S+")
+_WORD = re.compile(rf"`[^`\n]*`{LATIN}|{WORD}|\S")
 """A command in backquotes is one word: so it can be copied."""
 _FIELD_GAP = 2  # spaces between two fields of a line; words have one
 

@@ -65,6 +65,10 @@ class SlotRow:
         return 2 if self.outcome in (None, Outcome.PASS, Outcome.SEEN) else 0
 
 
+_ECHO = "^C^C"
+"""What a terminal may echo at the end of the table's last line: if it does not fit, the table is one line higher."""
+
+
 class LiveTable:
     """The rows of *slots* and the verdicts so far."""
 
@@ -124,6 +128,7 @@ class LiveTable:
             totals.append(f"  {self._speech.tr('first pass')} {percent(first_pass)}")
         if seconds is not None:
             totals.append(f"  {clock(seconds)}", style="bright_black")
+        totals.truncate(max(1, width - len(_ECHO)), overflow="ellipsis")
         whole.add_row(totals)
         return whole
 

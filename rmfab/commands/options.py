@@ -59,12 +59,21 @@ passphrase_file_option = click.option(
 )
 
 
+class _ChipType(click.Choice):  # type: ignore[type-arg]
+    """A chip, also as its maker writes it: ESP32-C3."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Return the value of a `Chip`."""
+        plain = value.lower().replace("-", "") if isinstance(value, str) else value
+        return super().convert(plain, param, ctx)
+
+
 def chip_option(summary: str) -> Callable[[F], F]:
     """Return a decorator that adds --chip; *summary* says whose chip it is."""
     chips = [chip.value for chip in Chip]
     help_text = f"{summary}: {', '.join(chips)}."
     return click.option(
-        "--chip", type=click.Choice(chips), metavar="CHIP", default="esp32c3", show_default=True, help=help_text
+        "--chip", type=_ChipType(chips), metavar="CHIP", default="esp32c3", show_default=True, help=help_text
     )
 
 

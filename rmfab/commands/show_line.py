@@ -35,7 +35,10 @@ def labels_unseen(workspace: Workspace) -> AbstractContextManager[None]:
 
 
 def refuse_without_screen(screen: bool, wanted: dict[str, bool]) -> None:
-    """Raise UsageError if an option of *wanted* is used without the screen, or the screen where it cannot be shown."""
+    """Raise UsageError if an option of *wanted* is used without the screen, or the screen where it cannot be shown.
+
+    Raise StationError if the screen is wanted and Textual is not installed.
+    """
     from rmfab.errors import UsageError
 
     for name, used in wanted.items():
@@ -45,6 +48,10 @@ def refuse_without_screen(screen: bool, wanted: dict[str, bool]) -> None:
         raise UsageError("--screen and --json exclude each other", hint="use --loop --json for a program")
     if screen and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--screen needs a terminal", hint="run it in a terminal, or use --loop")
+    if screen:
+        from rmfab.screen.show import refuse_without_textual
+
+        refuse_without_textual()
 
 
 def show_on_screen(

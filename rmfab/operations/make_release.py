@@ -127,7 +127,8 @@ def sign_release(workspace: Workspace | None, request: SignRequest, terminal: Te
             where=str(request.bundle),
             hint=f"make a bundle of it first: `rmfab release build {request.bundle} -o NAME.rmfab`",
         )
-    _check_replaceable(target)
+    if target != request.bundle:
+        _check_replaceable(target)
     trust = workspace.trust if workspace is not None else None
     with changing(request.bundle) as path:
         signed = _add_signatures(path, path if target == request.bundle else target, request, terminal)

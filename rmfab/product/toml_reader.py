@@ -100,8 +100,11 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(word[:_LONGEST_QUOTE], list(known), n=1, cutoff=0.6)
-    return close[0] if close else None
+    words, short = list(known), word[:_LONGEST_QUOTE]
+    for written in (short, short.lower()):
+        if close := difflib.get_close_matches(written, words, n=1, cutoff=0.6):
+            return close[0]
+    return None
 
 
 def _advice(value: object, kind: type[Enum]) -> str | None:

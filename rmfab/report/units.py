@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
+from rmfab.causes import Cause
 from rmfab.errors import UsageError
 from rmfab.ledger.events import EventKind, Outcome
 from rmfab.ledger.histories import PastEvent, UnitHistory
 from rmfab.ledger.states import State
 from rmfab.ledger.succession import PREDECESSOR, SUCCESSOR
+from rmfab.product.toml_reader import suggestion
 from rmfab.report.period import ALWAYS, Period
 from rmfab.report.runs import UnitRun, runs_of
 from rmfab.report.yields import DECIDED, PASSED, deciding
@@ -112,7 +114,7 @@ def as_json(unit: ListedUnit) -> dict[str, Any]:
 class UnitFilter:
     """Which units are listed: those last on *slot*, with *cause*, flashed with *release*, a version or digest.
 
-    Raise UsageError if a value is empty.
+    Raise UsageError if a value is empty, or if there is no such cause.
     """
 
     slot: str | None = None
@@ -123,6 +125,9 @@ class UnitFilter:
         for name in ("slot", "cause", "release"):
             if getattr(self, name) == "":
                 raise UsageError(f"--{name} must not be empty")
+        if self.cause is not None and self.cause not in set(Cause):
+            hint = suggestion(self.cause, Cause) or "docs/causes.md lists the causes"
+            raise UsageError(f'there is no cause "{self.cause}"', hint=hint)
 
     def fits(self, unit: ListedUnit) -> bool:
         """Return whether *unit* is listed."""

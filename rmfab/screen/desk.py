@@ -159,6 +159,9 @@ class Desk:
                 rows = draw_help(view)
         self.offset = max(0, min(self.offset, len(rows) - view.height))
         shown = [filled(row, view.width, "paper") for row in rows[self.offset : self.offset + view.height]]
+        if hidden := len(rows) - self.offset - len(shown):
+            more = self.speech.tr("PgDn: {count} more lines", count=hidden + 1)
+            shown[-1] = filled(((f" {more}", "strong"),), view.width, "paper")
         return [*shown, *[((" " * view.width, "paper"),)] * (view.height - len(shown))]
 
     def _console_of(self, slot: str) -> tuple[str, ...]:

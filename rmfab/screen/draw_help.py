@@ -40,22 +40,27 @@ _SCANS = (
 )
 
 
+_MOST_LINES = 4
+
+
 def draw_help(view: Frame) -> list[Row]:
     """Return the page as rows."""
     tr = view.speech.tr
     rows: list[Row] = []
     for look, what in _LOOKS:
-        word = padded(f" {MARKS[look]} {tr(LOOK_WORDS[look])}", 17)
-        rows += _lines((word, look.value), tr(what), view, 17)
-    rows += [_line(padded(key, 17), "strong", tr(what), view) for key, what in _KEYS]
-    rows += [_line(padded(tr(scan), 21), "strong", tr(what), view) for scan, what in _SCANS]
+        rows += _lines(f" {MARKS[look]} {tr(LOOK_WORDS[look])}", 18, look.value, tr(what), view)
+    for key, what in _KEYS:
+        rows += _lines(key, 17, "strong", tr(what), view)
+    for scan, what in _SCANS:
+        rows += _lines(tr(scan), 21, "strong", tr(what), view)
     return rows
 
 
-def _line(name: str, style: str, what: str, view: Frame) -> Row:
-    return filled(((" ", "paper"), (name, style), (f" {what}", "paper")), view.width, "paper")
-
-
-def _lines(name: tuple[str, str], what: str, view: Frame, indent: int) -> list[Row]:
-    texts = wrapped(what, view.width - indent - 3, 2)[:1]
-    return [filled(((" ", "paper"), name, (f"  {text}", "paper")), view.width, "paper") for text in texts]
+def _lines(name: str, size: int, style: str, what: str, view: Frame) -> list[Row]:
+    """Return what *name* means, in as many rows as it needs, beside a column of *size* in which *name* stands."""
+    texts = wrapped(what, view.width - size - 2, _MOST_LINES)
+    names = [name, *[""] * (len(texts) - 1)]
+    return [
+        filled(((" ", "paper"), (padded(before, size), style), (f" {text}", "paper")), view.width, "paper")
+        for before, text in zip(names, texts, strict=True)
+    ]

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Sequence
 
 from rmfab.errors import one_line
 from rmfab.language import widths
+from rmfab.language.breaks import WORD
 from rmfab.language.widths import cells, start_of
 
 Piece = tuple[str, str]
 Row = tuple[Piece, ...]
 """Pieces of text with the names of their styles."""
 
-_WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]|[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]+|\s+")
-_NOT_FIRST = "\uff0c\u3002\uff1b\uff1a\uff01\uff1f\u3001\uff09\u201d\u300b"
-"""Chinese punctuation that must not start a line: comma, full stop, semicolon, colon, closing marks."""
+_WORD = re.compile(rf"{WORD}|\S|\s+")
 
 
 def width_of(row: Row) -> int:
@@ -70,7 +69,7 @@ def wrapped(text: str, width: int, rows: int) -> list[str]:
     lines = [""]
     for word in _WORD.findall(one_line(text, 4096)):
         fits = cells(lines[-1] + word.rstrip()) <= width
-        if not fits and lines[-1] and word[0] not in _NOT_FIRST:
+        if not fits and lines[-1]:
             lines.append("")
         if lines[-1] or not word.isspace():
             lines[-1] += word

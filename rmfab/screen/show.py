@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rmfab.errors import StationError
@@ -87,11 +88,9 @@ def prepared_app(
     workspace: Workspace, run: LineRun, terminal: ScreenTerminal, request: LineRequest, options: ScreenOptions
 ) -> LineApp:
     """Return the screen of the line, ready to run; the line starts once it is shown."""
-    try:
-        from rmfab.screen.app import LineApp
-    except ImportError as error:
-        hint = "run `pip install '.[screen]'` in rmfab's checkout"
-        raise StationError("the screen needs Textual, which is not installed", hint=hint, cause="no-textual") from error
+    refuse_without_textual()
+    from rmfab.screen.app import LineApp
+
     starts = run.floor.starts
     starts.acknowledged, starts.by_hand = True, options.by_hand
     names = tuple(slot.name for slot in run.slots)
@@ -133,3 +132,10 @@ def _run(app: LineApp, run: LineRun, options: ScreenOptions, look: LedgerLook) -
         ending = error
     look.end()
     app.end(ending)
+
+
+def refuse_without_textual() -> None:
+    """Raise StationError if Textual is not installed. It is found without being imported."""
+    if find_spec("textual") is None:
+        hint = "run `pip install '.[screen]'` in rmfab's checkout"
+        raise StationError("the screen needs Textual, which is not installed", hint=hint, cause="no-textual")

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from rmfab.errors import InputError, UsageError
+from rmfab.errors import ComplaintsError, InputError, RmfabError, UsageError
 from rmfab.files import make_folder, read_input, shipped, write_file
 from rmfab.product.product import MQTT_HOST_PLACEHOLDER
 from rmfab.product.product_file import FILE_NAME, parse_product
@@ -82,7 +82,7 @@ def create_workspace(
     }
     text = re.sub("@(\\w+)@", lambda match: _escaped(values.get(match[1], match[0])), text)
     text = _TRAILING.sub(lambda match: f"{match[1]:<{_COMMENT_COLUMN}}{match[2]}", text)
-    parse_product(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
+    _judge(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
     if not force:
         _refuse_other(folder, text)
     make_folder(folder)
@@ -94,6 +94,28 @@ def create_workspace(
             write_file(folder / "csv" / sample, shipped("csv", sample).read_bytes())
     ignore_secrets(folder)
     return open_workspace(folder)
+
+
+_OPTIONS = {
+    "[product] name": ("--name", "without --name it is the name of the folder"),
+    "[product] serial": ("--serial", None),
+    "[identity] mqtt_host": ("--mqtt-host", "for example mqtt.example.com"),
+}
+"""The options of `rmfab init` by the keys that they set, each with a hint."""
+
+
+def _judge(text: str, path: Path) -> None:
+    """Raise InputError if *text* is not a valid product.toml; it names the options, because there is no file yet."""
+    try:
+        parse_product(text, path)
+    except InputError as error:
+        raise ComplaintsError([_of_option(one) for one in error.complaints]) from error
+
+
+def _of_option(complaint: RmfabError) -> InputError:
+    where = complaint.where or ""
+    option, hint = _OPTIONS.get(where.partition(": ")[2], (where, None))
+    return InputError(complaint.what, where=option, hint=complaint.hint or hint, cause=complaint.cause)
 
 
 def _refuse_other(folder: Path, text: str) -> None:

@@ -59,7 +59,9 @@ def find_workspace(folder: Path | None) -> Path:
             return chosen.resolve()
         if chosen.is_file():
             raise InputError("is a file, expected a folder", where=str(chosen), hint="name the folder of the workspace")
-        hint = (None if chosen.exists() else near_file(chosen)) or "`rmfab init DIR` makes a workspace"
+        hint = "`rmfab init DIR` makes a workspace"
+        if not is_there(chosen):
+            raise InputError("no such folder", where=str(chosen), hint=near_file(chosen) or hint)
         raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint=hint)
     try:
         here = Path.cwd()

@@ -85,6 +85,25 @@ def test_unknown_host(scheme):
     assert caught.value.cause == "port-absent"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="device files")
+@pytest.mark.parametrize("kind", ["folder", "file", "/dev/null"])
+def test_what_is_no_port(tmp_path, kind):
+    """A folder, a file and a device that is not a serial port are called that, without Python's words for it."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(PortError) as caught:
+        open_port(str(tmp_path / kind))
+    assert (caught.value.cause, caught.value.what) == ("port-failed", "this is not a serial port")
+    assert "/dev/ttyUSB0" in (caught.value.hint or "")
+
+
+def test_a_scheme_that_there_is_not():
+    """The hint for the address of a web page names the forms of a port."""
+    with pytest.raises(PortError) as caught:
+        open_port("http://127.0.0.1:3")
+    assert (caught.value.cause, "rfc2217://host:port" in (caught.value.hint or "")) == ("port-absent", True)
+
+
 @pytest.mark.parametrize("address", ["rfc2217://", "rfc2217://host", "rfc2217://:x", "socket://", "socket://h:p", ""])
 def test_malformed_addresses(address):
     """A malformed address is a PortError, not a crash."""

@@ -8,6 +8,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -241,3 +242,12 @@ def test_the_search_finds_what_is_there(terminal: Terminal, demos: Demos) -> Non
         assert secrets[name] in board
     for name in ("random in hex", "verifier in hex"):
         assert secrets[name] in sheet
+
+
+def test_a_screen_that_is_not_installed(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Textual `demo --screen` says so before it makes anything."""
+    for stream in (sys.stdin, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr("rmfab.screen.show.find_spec", lambda _: None)
+    terminal("demo", "--screen").refused(4, "the screen needs Textual", "pip install '.[screen]'")
+    assert files(terminal.folder) == {}

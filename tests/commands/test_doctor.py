@@ -74,7 +74,7 @@ def test_a_workspace_that_was_named(terminal: Terminal, monkeypatch: pytest.Monk
     for argv in (("-C", "nowhere"), ()):
         code, found = findings(terminal, *argv)
         assert code == 4
-        assert "no product.toml in this folder" in bad(found)[0]
+        assert "nowhere: no such folder" in bad(found)[0]
         assert any("port" in one["what"] for one in found)
         monkeypatch.setenv("RMFAB_WORKSPACE", str(terminal.folder / "nowhere"))
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.commands import terminal as output
-from rmfab.commands.folding import fold, fold_pieces
+from rmfab.commands.folding import cells, fold, fold_pieces
 from tests.terminal import Terminal, dialogue
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -29,7 +29,7 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
         ("  x  a-word-that-is-wider-than-it", ["  x", "      a-word-that-is-wider-than-it"]),
         ("run it with `rmfab -C ws status`, or", ["run it with", "    `rmfab -C ws status`,", "    or"]),
         ("one\ntwo", ["one", "two"]),
-        ("漢字漢字 漢字漢字 漢字漢字", ["漢字漢字 漢字漢字", "    漢字漢字"]),
+        ("漢字漢字 漢字漢字 漢字漢字", ["漢字漢字 漢字漢字 漢", "    字漢字"]),
     ],
 )
 def test_fold(text: str, lines: list[str]) -> None:
@@ -118,3 +118,18 @@ def test_everything_takes_the_bar_off(name: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys.stderr, "write", done.append)
     getattr(output, name)("text")
     assert done[0] == "undrawn"
+
+
+def test_chinese_is_broken_between_letters() -> None:
+    """Chinese has no blanks: it is broken between letters, its punctuation stays with them, and no line is too wide."""
+    text = (
+        "    启动: 产品运行时电源电压跌落\uff08欠压复位\uff09\u3002检查 USB 集线器\uff0c和线缆\uff1b"
+        "见 `rmfab trace LMP-000001`\u3002"
+    )
+    for width in range(36, 120):
+        lines = fold(text, width).split("\n")
+        assert all(cells(line) <= width for line in lines)
+        assert not any(line.lstrip().startswith(tuple("\uff0c\u3002\uff1b\uff09")) for line in lines)
+        assert not any(line.endswith("\uff08") for line in lines)
+        assert "".join("".join(lines).split()) == "".join(text.split())
+        assert "`rmfab trace LMP-000001`" in "\n".join(lines)

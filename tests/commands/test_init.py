@@ -46,9 +46,9 @@ def test_the_comments_are_aligned(terminal: Terminal, argv: tuple[str, ...]) -> 
     ("arguments", "code", "told"),
     [
         (("--cloud-claim", "--mqtt-host", "a.example"), 2, "exclude each other"),
-        (("--mqtt-host", "https://a.example"), 3, "not a host name"),
-        (("--serial", "LMP"), 3, "not a serial pattern"),
-        (("--name", "a\nb"), 3, "printable"),
+        (("--mqtt-host", "https://a.example"), 3, '--mqtt-host: "https://a.example" is not a host name'),
+        (("--serial", "LMP"), 3, '--serial: "LMP" is not a serial pattern'),
+        (("--name", "a\nb"), 3, "--name: expected a name of 1 to 64 printable characters"),
         (("--chip", "esp8266"), 2, "esp32c3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -57,6 +57,16 @@ def test_bad_arguments(terminal: Terminal, arguments: tuple[str, ...], code: int
     """A value that is not valid in product.toml is rejected, and no folder is made."""
     terminal("init", "w", *arguments).refused(code, told)
     assert not Path("w").exists()
+
+
+@pytest.mark.parametrize("chip", ["ESP32-C3", "esp32-c3", "ESP32C3"])
+def test_a_chip_as_its_maker_writes_it(terminal: Terminal, chip: str) -> None:
+    """Capitals and a hyphen in the name of a chip are accepted on the command line, and suggested away in a file."""
+    terminal.well("init", "w", "--chip", chip)
+    path = Path("w/product.toml")
+    assert 'chip = "esp32c3"' in path.read_text()
+    path.write_text(path.read_text().replace('chip = "esp32c3"', f'chip = "{chip}"'))
+    terminal("-C", "w", "status").refused(3, f'chip: "{chip}" is not one of', 'did you mean "esp32c3"?')
 
 
 def test_a_folder_that_cannot_be(terminal: Terminal) -> None:

@@ -32,9 +32,11 @@ def ended(slot: str, outcome: Outcome) -> UnitEnded:
 
 
 class Screen:
-    """A live view of *SLOTS* on a terminal of *width* x *height*."""
+    """A live view of *slots* on a terminal of *width* x *height*."""
 
-    def __init__(self, width: int, height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, width: int, height: int, monkeypatch: pytest.MonkeyPatch, slots: tuple[str, ...] = SLOTS
+    ) -> None:
         self.width = width
         monkeypatch.setattr("sys.stdout", type("Out", (io.StringIO,), {"isatty": lambda _: True})())
         self._file = io.StringIO()
@@ -45,8 +47,8 @@ class Screen:
             file=self._file, force_terminal=True, width=width, height=height, color_system="standard",
             highlight=False, markup=False,
         )  # fmt: skip
-        self.view = LiveView(SLOTS, console)
-        self.view._table = LiveTable(SLOTS, lambda: self._now)
+        self.view = LiveView(slots, console)
+        self.view._table = LiveTable(slots, lambda: self._now)
         self.view._live.auto_refresh = False
 
     def show(self, *events: LineEvent) -> None:
@@ -65,6 +67,11 @@ class Screen:
         self._file.seek(0)
         self._file.truncate()
         return [line.rstrip() for line in self._screen.display]
+
+    def echo(self, text: str) -> None:
+        """Show *text* where the cursor is, as the terminal itself echoes what is typed."""
+        self.drawn()
+        self._stream.feed(text)
 
     def colour(self, word: str) -> str:
         """Return the colour of the last *word* on the terminal."""
@@ -166,6 +173,23 @@ def test_a_table_never_scrolls(screen: Screen) -> None:
         lines = screen.capture(number * 0.1)
     assert all(len(rows_of(lines, slot)) <= 1 for slot in SLOTS), lines
     assert sum("slots:" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+@pytest.mark.parametrize("width", [40, 80])
+def test_nothing_of_the_table_stays_after_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, width: int, interrupts: int
+) -> None:
+    """The terminal echoes `^C` at the end of the table's last line, and the table is removed all the same."""
+    screen = Screen(width, 24, monkeypatch, SLOTS[:5])
+    outcomes = (Outcome.FAIL, Outcome.PASS, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN)
+    screen.show(*(ended(slot, outcome) for slot, outcome in zip(SLOTS[:5], outcomes, strict=True)))
+    assert any(rows_of(screen.capture(), "S00"))
+    screen.echo("^C" * interrupts)
+    screen.view._live.stop()
+    lines = screen.drawn()
+    assert not any(rows_of(lines, slot) for slot in SLOTS), lines
+    assert not any("slots:" in line for line in lines), lines
 
 
 def test_wide_letters_do_not_break_the_columns(monkeypatch: pytest.MonkeyPatch) -> None:

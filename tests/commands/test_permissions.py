@@ -96,6 +96,20 @@ def test_read_only_media(closed: Path, argv: tuple[str, ...]) -> None:
     assert "the ledger is read as it is there" in done.stderr
 
 
+@pytest.mark.parametrize("argv", [("status",), ("void", "LMP-000001", "--reason", "x", "--yes")], ids=" ".join)
+def test_a_full_disk(closed: Path, argv: tuple[str, ...]) -> None:
+    """On a disk without a free block nothing can even be read, and the error says why, not that the disk is broken."""
+    assert as_anyone("-C", str(closed), "status").code == 0  # closes the ledger: no -shm is left
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    full = f"mkdir {closed}.full; mount -t tmpfs -o size=1m tmpfs {closed}.full; cp -R {closed}/. {closed}.full"
+    full += f"; cat /dev/zero >{closed}.full/zero 2>/dev/null || true"
+    command = ["unshare", "-m", "sh", "-ec", f'{full}; exec "$@"', "sh", *words("-C", f"{closed}.full", *argv)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "ledger.db: the disk is full; nothing was written\nrmfab: hint: free disk space" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "argv", [("void", "LMP-000001", "--reason", "x"), ("generate", "--count", "1"), ("ledger", "rebuild")], ids=" ".join

@@ -26,6 +26,7 @@ SLIPS = [
     ("release keygen -o release.key --no-passphrase", 3, "release.key: already exists", "choose a different name"),
     ("release build biuld -o x.rmfab --seq 1", 3, "biuld: cannot read this build", "did you mean build?"),
     ("release sign build --key release.key", 3, "build: a folder cannot be signed", "`rmfab release build build -o"),
+    ("release sign junk --key release.key", 3, "junk: not a release bundle\n", "`rmfab release build`"),
     ("release sign junk --key relase.key", 3, "junk: ", "hint: "),
     ("release pubkey --key relase.key -o o.pub", 3, "relase.key: cannot read this key", "did you mean release.key?"),
     ("release pubkey --key keys/relase -o o.pub", 3, "keys/relase: cannot read this key", "check the name"),
@@ -55,8 +56,16 @@ SLIPS = [
     ("trace LMP-1", 3, '"LMP-1" is not in the ledger', "did you mean LMP-000001?"),
     ("trace LMP-00002", 3, '"LMP-00002" is not in the ledger', "did you mean LMP-000002?"),
     ("void LNP-000003 --reason x", 3, '"LNP-000003"', "did you mean LMP-000003?"),
+    ("units --cause panick", 2, 'there is no cause "panick"', 'did you mean "panic"?'),
+    ("units --cause xyzzy", 2, 'there is no cause "xyzzy"', "docs/causes.md"),
     ("-C product.toml status", 3, "product.toml: is a file", "folder of the workspace"),
-    ("-C biuld status", 3, "biuld: no product.toml", "did you mean build?"),
+    ("-C biuld status", 3, "biuld: no such folder", "did you mean build?"),
+    ("-C build status", 3, "build: no product.toml in this folder", "`rmfab init DIR`"),
+    ("-C elsewhere status", 3, "elsewhere: no such folder", "`rmfab init DIR`"),
+    ("version", 2, "No such command 'version'. Did you mean '--version'?", "`rmfab --help`"),
+    ("help", 2, "No such command 'help'. Did you mean '--help'?", "`rmfab --help`"),
+    ("stauts", 2, "No such command 'stauts'. Did you mean 'status'?", "`rmfab --help`"),
+    ("export", 2, "error: Missing argument 'FORM'. Choose from: rainmaker, neo,", "`rmfab export --help`"),
 ]
 
 
@@ -125,3 +134,10 @@ def test_what_a_backup_is(terminal: Terminal, lamp: Path) -> None:
     assert said.code == 0
     for words in ("sealed identities", "useless without keys/", "gives none", "`rmfab ledger restore`", "adopt"):
         assert words in said.err
+
+
+def test_what_was_typed_does_not_break_a_message(terminal: Terminal, lamp: Path) -> None:
+    """A line end in a name stays within the error that quotes it."""
+    said = terminal("-C", lamp, "generate", "--count", "1", "--batch", "a\nrmfab: error: gone\x1b[2J")
+    said.refused(3, '"a\\nrmfab: error: gone\\x1b[2J" is not a batch name\nrmfab: hint: ')
+    assert said.err.count("\nrmfab: ") == 1

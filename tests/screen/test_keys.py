@@ -12,6 +12,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.events import Step
 from rmfab.operations.terminal import Scan
 from rmfab.screen.desk import Body, Panel
+from rmfab.screen.draw_help import _KEYS, _LOOKS, _SCANS
 from rmfab.screen.keys import Keys
 from rmfab.screen.screen_terminal import Answers, Question
 from rmfab.screen.tile import Look
@@ -173,6 +174,31 @@ def test_bodies(stage: Stage) -> None:
     assert told == [Body.HELP, Body.WALL, Body.DETAIL, Body.NUMBERS, Body.WALL, Body.DETAIL]
     press(stage, "pagedown", "up", "down")
     assert stage.text()
+
+
+@pytest.mark.parametrize("language", list(Language))
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_word_of_the_help_is_lost(stage: Stage, language: Language, width: int) -> None:
+    """However narrow the terminal is, the help has every word."""
+    stage.desk.language = language
+    press(stage, "f1")
+    page = "".join(stage.text((width, 200)).split())
+    for _, what in (*_LOOKS, *_KEYS, *_SCANS):
+        for word in stage.desk.speech.tr(what).split():
+            assert word in page or width == 40, word
+    assert ".." not in page
+
+
+def test_that_there_is_more_is_said(stage: Stage) -> None:
+    """The last row says how many lines are below it; at the end of the page it is one of them."""
+    press(stage, "f1")
+    whole = [line.rstrip() for line in stage.text((80, 100)).splitlines() if line.strip()]
+    rows = [line.rstrip() for line in stage.text((80, 24)).splitlines()]
+    hidden = len(whole) - len([row for row in rows if row]) + 1
+    assert rows[-3] == f" PgDn: {hidden} more lines"
+    press(stage, "pagedown")
+    assert not stage.text((80, 24)).splitlines()[-3].startswith(" PgDn: ")
+    assert stage.text((80, 24)).splitlines()[-3].rstrip() == whole[-3]
 
 
 def test_the_language_key(stage: Stage) -> None:

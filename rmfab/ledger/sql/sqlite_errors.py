@@ -14,6 +14,8 @@ def explain(error: BaseException | None, path: Path) -> RmfabError:
     name = error_name(error)
     if name.startswith("SQLITE_CANTOPEN") and path.exists() and not may_open(path):
         return denied(path)
+    if name.startswith("SQLITE_IOERR") and _is_full(path.parent):
+        name = "SQLITE_FULL"
     for prefix, cause, what, hint in _CAUSES:
         if name.startswith(prefix):
             kind = IntegrityError if cause in ("ledger-corrupt", "ledger-constraint") else LedgerError
@@ -24,6 +26,21 @@ def explain(error: BaseException | None, path: Path) -> RmfabError:
     return LedgerError(f"cannot use the ledger: {error}", where=str(path))
 
 
+def _is_full(folder: Path) -> bool:
+    """Return whether the disk of *folder* has no room for the next part of a -shm, which SQLite needs even to read.
+
+    SQLite reports that as an error of the disk (SQLITE_IOERR_SHMSIZE), and not as SQLITE_FULL.
+    """
+    import shutil
+
+    try:
+        return shutil.disk_usage(folder).free < _SHARED_MEMORY_PART
+    except OSError:
+        return False
+
+
+_SHARED_MEMORY_PART = 32 << 10
+"""By how many bytes a -shm grows (sqlite.org/walformat.html, 2.2)."""
 _NOT_TEXT = "Could not decode to UTF-8"
 """How Python's sqlite3 reports a text that is none, without a result code (CPython, Modules/_sqlite/cursor.c)."""
 _RESTORE = "restore it from a backup"
