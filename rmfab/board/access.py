@@ -51,16 +51,21 @@ def device_node(path: str, root: Path = ROOT) -> DeviceNode:
 
 
 def access_hint(node: DeviceNode) -> str:
-    """Return the command after which this user may use *node*."""
+    """Return after what this user may use *node*: a command, or a udev rule, which `rule_command` makes."""
     if node.group is None:
-        rule = _RULE.format(node.serial_group)
-        return (
-            f"no group may use it: echo '{rule}' | sudo tee {_RULES} && sudo udevadm control --reload "
-            "&& sudo udevadm trigger --subsystem-match=tty"
-        )
+        return "no group may use it: a udev rule is missing, `rmfab doctor` prints the command"
     if node.listed:
         return f"you are in the group {node.group} from the next login on: log out and in, or run newgrp {node.group}"
     return f'sudo usermod -aG {node.group} "$USER", then log out and in'
+
+
+def rule_command(node: DeviceNode) -> str:
+    """Return the command that adds the udev rule which *node* lacks, empty if it lacks none."""
+    if node.usable or node.group is not None:
+        return ""
+    rule = _RULE.format(node.serial_group)
+    reload = "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=tty"
+    return f"echo '{rule}' | sudo tee {_RULES} && {reload}"
 
 
 def _groups(root: Path) -> dict[str, tuple[int, tuple[str, ...]]]:

@@ -11,10 +11,12 @@ from rmfab.errors import RmfabError
 class Diagnosis:
     """The result of one check: *good*, or what is wrong with a *hint* how to fix it.
 
-    *error*: the exception that the check met, if it met one.
+    *command*: a command that fixes it, to be pasted into a shell as it is. *error*: the exception that the check met,
+    if it met one.
     """
 
     what: str
     good: bool
     hint: str = ""
     error: RmfabError | None = None
+    command: str = ""

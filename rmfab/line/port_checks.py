@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from rmfab.board.access import access_hint
+from rmfab.board.access import access_hint, rule_command
 from rmfab.board.bridges import SAFE_BAUD, known_bridge
 from rmfab.board.usb_tree import UsbNode, hubs_above, shared_wire
 from rmfab.line.diagnosis import Diagnosis
@@ -40,7 +40,9 @@ def diagnose_ports(host: Host, station: Station) -> Iterator[Diagnosis]:
     for port in host.ports:
         usable = port.node.usable
         what = f"{_of_slot(port)}{'' if usable else 'no permission for '}port {port.address}"
-        yield Diagnosis(what, usable, "" if usable else access_hint(port.node))
+        rule = rule_command(port.node)
+        hint = "no group may use it: add a udev rule, then plug it in again" if rule else access_hint(port.node)
+        yield Diagnosis(what, usable, "" if usable else hint, command=rule)
     yield from _lost_bridges(host)
     yield from _grabbers(host)
     yield from _hubs(host, station)
@@ -66,22 +68,22 @@ def _grabbers(host: Host) -> Iterator[Diagnosis]:
             yield Diagnosis(f"{name} is running and ignores these ports", True)
             continue
         which = f" such as {at_risk[0].address}" if at_risk else ""
-        yield Diagnosis(f"{name} is running and may grab serial ports{which}", False, _without(name, at_risk))
+        what = f"{name} is running and may grab serial ports{which}"
+        if name == "ModemManager":
+            stop = f"sudo systemctl disable --now {name}; if this PC needs it, exclude the ports and plug them in again"
+            yield Diagnosis(what, False, stop, command=_exclusion(at_risk))
+        else:
+            yield Diagnosis(what, False, f"sudo systemctl disable --now {name}, or sudo apt-get remove {name}")
     for name in host.at_boot:
         yield Diagnosis(f"{name} is off, but starts with this PC", False, f"sudo systemctl disable {name}")
 
 
-def _without(name: str, ports: list[HostPort]) -> str:
-    """Return the command that keeps *name* from *ports*."""
-    stop = f"sudo systemctl disable --now {name}"
+def _exclusion(ports: list[HostPort]) -> str:
+    """Return the command that lets ModemManager ignore *ports*, by a udev rule for their vendors."""
     vendors = "|".join(sorted({port.usb.partition(":")[0] for port in ports if port.usb}))
-    if name != "ModemManager":
-        return f"{stop}, or sudo apt-get remove {name}"
-    if not vendors:
-        return stop
     rule = f'ATTRS{{idVendor}}=="{vendors}", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
     file = "/etc/udev/rules.d/61-rmfab-modemmanager.rules"
-    return f"{stop}; if this PC needs a modem: echo '{rule}' | sudo tee {file}, then plug in again"
+    return f"echo '{rule}' | sudo tee {file} && sudo udevadm control --reload" if vendors else ""
 
 
 def _hubs(host: Host, station: Station) -> Iterator[Diagnosis]:

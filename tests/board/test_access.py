@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
-from rmfab.board.access import DeviceNode, access_hint, device_node
+from rmfab.board.access import DeviceNode, access_hint, device_node, rule_command
 from tests.host_tree import HostTree
 
 GROUPS = "root:x:0:\ndialout:x:20:wei\nplugdev:x:46:mia,wei\nbad:x:many:\nshort\n"
@@ -19,13 +20,31 @@ GROUPS = "root:x:0:\ndialout:x:20:wei\nplugdev:x:46:mia,wei\nbad:x:many:\nshort\
         (DeviceNode(usable=False, group="dialout"), 'sudo usermod -aG dialout "$USER", then log out and in'),
         (DeviceNode(usable=False, group="plugdev"), 'sudo usermod -aG plugdev "$USER"'),
         (DeviceNode(usable=False, group="dialout", listed=True), "log out and in, or run newgrp dialout"),
-        (DeviceNode(usable=False), 'GROUP="dialout", MODE="0660"'),
-        (DeviceNode(usable=False, serial_group="uucp"), 'GROUP="uucp", MODE="0660"'),
+        (DeviceNode(usable=False), "a udev rule is missing"),
     ],
 )
-def test_the_command(node: DeviceNode, words: str) -> None:
+def test_the_hint(node: DeviceNode, words: str) -> None:
     """The hint names the group of the device file, or the udev rule that is missing, or the login that is too old."""
     assert words in access_hint(node)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (DeviceNode(usable=False), 'GROUP="dialout", MODE="0660"'),
+        (DeviceNode(usable=False, serial_group="uucp"), 'GROUP="uucp", MODE="0660"'),
+        (DeviceNode(usable=False, group="dialout"), None),
+        (DeviceNode(usable=True), None),
+    ],
+)
+def test_the_rule(node: DeviceNode, words: str | None) -> None:
+    """The command that adds a udev rule is a line that a shell parses; there is none if no rule is missing."""
+    command = rule_command(node)
+    assert bool(command) is (words is not None)
+    if words is not None:
+        (_, rule, *rest) = shlex.split(command)
+        assert words in rule
+        assert rest[:3] == ["|", "sudo", "tee"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files to groups")

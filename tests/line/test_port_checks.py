@@ -59,7 +59,7 @@ def bad(station: Station = BENCH) -> list[Diagnosis]:
 def wrong(station: Station = BENCH) -> str:
     """Return the one thing that is wrong."""
     (one,) = bad(station)
-    return f"{one.what}; {one.hint}"
+    return f"{one.what}; {one.hint}; {one.command}"
 
 
 class TestHubs:

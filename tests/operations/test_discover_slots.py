@@ -176,7 +176,7 @@ class TestWhatIsPluggedIn:
         device = tmp_path / "ttyUSB1"
         device.touch(0o600)
         (warning,) = discovered(Hand([usb(1, device=str(device))]), number=1).warnings
-        assert warning.startswith(f'no permission for {device}; no group may use it: echo \'SUBSYSTEM=="tty"')
+        assert warning.startswith(f"no permission for {device}; no group may use it: a udev rule is missing")
 
     def test_no_name_that_stays(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without udev's link the slot would follow the ttyUSB number: that is said."""
