@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from rmfab.language.speech import Language
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import SlotHeld, Step, StepEnded, StepStarted
+from rmfab.line.shifts import LocalTime
 from rmfab.screen.block_letters import SHAPES, drawn_verdict
 from rmfab.screen.desk import Body, Panel
 from rmfab.screen.grid import LEAST_HEIGHT, LEAST_WIDTH, grid_for
@@ -155,3 +157,13 @@ def test_the_detail_of_a_slot() -> None:
     for part in ("rssi -61 [>= -80 dBm]", "it said brownout", "Check the power supply", "PoP ********", "attempts"):
         assert part in text
     assert plain(stage.desk.rows(Panel(*SMALL), 1.0))
+
+
+def test_times_are_those_of_the_station() -> None:
+    """The last units and the attempts have the time of the station's clock, not that of the ledger."""
+    stage = Stage()
+    stage.desk.local = LocalTime(ZoneInfo("Asia/Shanghai"))
+    stage.show(*failed("A1"))
+    for body in (Body.NUMBERS, Body.DETAIL):
+        stage.desk.body = body
+        assert "18:11:12" in stage.text(LARGE)
