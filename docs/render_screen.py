@@ -38,12 +38,12 @@ _FAULTS = {2: "brownout", 12: "panic", 21: "flash-encryption", 27: "small-flash"
 Picture = Callable[[str, LineApp], None]
 
 
-def specs(count: int) -> list[BoardSpec]:
-    """Return *count* boards: some fail, and every third one is slow."""
+def specs(count: int, first: int = 0) -> list[BoardSpec]:
+    """Return *count* boards, numbered from *first* on: some fail, and every third one is slow."""
     return [
         BoardSpec(
             chip=Chip.ESP32C3,
-            index=index,
+            index=first + index,
             paced=None if index % 3 != 1 else (_SLOW if index % 2 else _SLOWER),
             faults=(FaultCall.parse(_FAULTS[index]),) if index in _FAULTS else (),
         )
@@ -51,14 +51,14 @@ def specs(count: int) -> list[BoardSpec]:
     ]
 
 
-def station(boards: Iterable[BoardHandle]) -> str:
-    """Return station.toml with a slot for each board: A1 to A8, B1 to B8 and so on."""
+def station(boards: Iterable[BoardHandle], name: str = "bench-1") -> str:
+    """Return station.toml of the station *name* with a slot for each board: A1 to A8, B1 to B8 and so on."""
     slots = "".join(
         f'[[slot]]\nname = "{"ABCD"[number // 8]}{number % 8 + 1}"\nport = "{board.url}"\n'
         f'unit = "{board.provisioning_url}"\n'
         for number, board in enumerate(boards)
     )
-    return f'[station]\nname = "bench-1"\n{slots}'
+    return f'[station]\nname = "{name}"\n{slots}'
 
 
 def run_screen(root: Path, size: tuple[int, int], story: Callable[[LineApp, Pilot[None]], Awaitable[None]]) -> None:
@@ -129,8 +129,8 @@ def eight(root: Path, picture: Picture) -> None:
 
 def thirty_two(root: Path, picture: Picture) -> None:
     """Draw 32 slots at 200x60 in both languages, the numbers, and the first page at 80x24."""
-    with serve(specs(32)) as boards:
-        (root / "station.toml").write_text(station(boards), encoding="utf-8")
+    with serve(specs(32, first=8)) as boards:
+        (root / "station.toml").write_text(station(boards, "bench-2"), encoding="utf-8")
 
         async def story(app: LineApp, pilot: Pilot[None]) -> None:
             await at_its_best(app, pilot, 21)

@@ -73,9 +73,13 @@ class Speech:
         """Return what to do about *cause*, empty if it is unknown."""
         return self.tr(Cause(cause).remedy) if cause in set(Cause) else ""
 
-    def said(self, text: str) -> str:
-        """Return the message *text* of the line in this language, if it is one of `LINE_TEXTS`."""
-        if not self.entries or len(text) > _LONGEST:
+    def said(self, text: str, cause: str | None = None) -> str:
+        """Return the message *text* of the line in this language, if it is one of `LINE_TEXTS` or about a *cause*."""
+        if not self.entries:
+            return text
+        if cause in set(Cause):
+            return f"{self.summary(cause)}{self.remedy(cause)}"
+        if len(text) > _LONGEST:
             return text
         for pattern, known in _patterns():
             if match := pattern.fullmatch(text):

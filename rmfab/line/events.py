@@ -163,10 +163,11 @@ class UnitEnded(LineEvent):
 
 @dataclass(frozen=True)
 class Message(LineEvent):
-    """A message to the operator: *level* is `info` or `warning`."""
+    """A message to the operator: *level* is `info` or `warning`. *cause*: the one that it is about, None for others."""
 
     level: str
     text: str
+    cause: str | None = None
 
 
 @dataclass(frozen=True)

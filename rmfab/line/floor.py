@@ -312,7 +312,7 @@ class Floor:
             if seen.trouble is not None and seen.trouble.cause != told:
                 told = seen.trouble.cause
                 hint = f"; {seen.trouble.hint}" if seen.trouble.hint else ""
-                self._say(slot, f"{seen.trouble.what}{hint}", "warning")
+                self._say(slot, f"{seen.trouble.what}{hint}", "warning", told)
         return None
 
     def _fixture_closed(self, slot: Slot) -> bool:
@@ -343,8 +343,8 @@ class Floor:
         """Say once what concerns all slots."""
         self._say(self._slots[0], text, "warning")
 
-    def _say(self, slot: Slot, text: str, level: str = "info") -> None:
-        self._queue.put(Message(*self._origin(slot), level, text))
+    def _say(self, slot: Slot, text: str, level: str = "info", cause: str | None = None) -> None:
+        self._queue.put(Message(*self._origin(slot), level, text, cause))
 
     def _origin(self, slot: Slot) -> Origin:
         return Origin(timestamp(self._job.now()), self._job.station, slot.name, None, None)

@@ -28,7 +28,7 @@ def percent(ratio: Ratio) -> str:
     return "-" if ratio.value is None else f"{100 * ratio.value:.1f} %"
 
 
-class Verdict(NamedTuple):
+class UnitVerdict(NamedTuple):
     """A run that ended: of *unit*, its serial or MAC, empty for a board that was not recognized.
 
     *verified*: it proved the unit. *step*: the one that decided, None if all passed. *elsewhere*: at another station.
@@ -75,13 +75,13 @@ class UnitTally:
 
     def __init__(self) -> None:
         self.version = 0
-        self.recent: list[Verdict] = []
+        self.recent: list[UnitVerdict] = []
         self._steps: dict[str, list[StepEnded]] = defaultdict(list)
-        self._first: dict[str, Verdict] = {}
-        self._last: dict[str, Verdict] = {}
-        self._unknown: dict[str, Verdict] = {}
+        self._first: dict[str, UnitVerdict] = {}
+        self._last: dict[str, UnitVerdict] = {}
+        self._unknown: dict[str, UnitVerdict] = {}
         self._known: dict[str, str] = {}
-        self._spoilt: list[Verdict] = []
+        self._spoilt: list[UnitVerdict] = []
         self._before: set[str] = set()
 
     def note(self, event: LineEvent) -> None:
@@ -89,9 +89,9 @@ class UnitTally:
         if isinstance(event, StepEnded):
             self._steps[event.slot].append(event)
         elif isinstance(event, UnitEnded):
-            self.add(Verdict.of_line(event, self._steps.pop(event.slot, ())))
+            self.add(UnitVerdict.of_line(event, self._steps.pop(event.slot, ())))
 
-    def add(self, verdict: Verdict) -> None:
+    def add(self, verdict: UnitVerdict) -> None:
         """Add a verdict. One from elsewhere only says that a first pass was not here."""
         if verdict.elsewhere:
             self.add_first(verdict)
@@ -106,7 +106,7 @@ class UnitTally:
             self._known[verdict.slot] = max(verdict.ts, self._known.get(verdict.slot, ""))
         _keep_later(self._last if verdict.unit else self._unknown, verdict.unit or verdict.slot, verdict)
 
-    def add_first(self, verdict: Verdict) -> None:
+    def add_first(self, verdict: UnitVerdict) -> None:
         """Take *verdict* only as what may have been the first pass of its unit."""
         unit = verdict.unit
         if not unit or unit in self._before or verdict.outcome not in DECIDED:
@@ -154,7 +154,7 @@ class UnitTally:
         return Counter((one.slot, one.outcome) for one in self._spoilt if one.ts >= since)
 
 
-def _keep_later(kept: dict[str, Verdict], name: str, verdict: Verdict) -> None:
+def _keep_later(kept: dict[str, UnitVerdict], name: str, verdict: UnitVerdict) -> None:
     """Keep *verdict* if it is the last one; that a finished unit was seen again is none."""
     known = kept.get(name)
     if known is None or known.outcome is Outcome.SEEN or (verdict.ts >= known.ts and verdict.outcome != Outcome.SEEN):

@@ -15,6 +15,7 @@ from rmfab.language.line_texts import REQUEST_TEXTS
 from rmfab.language.speech import Language, Speech, speech_in
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, Message, UnitEnded
+from rmfab.line.shifts import HOST_TIME
 from rmfab.report.period import Recently
 from rmfab.screen.draw_bars import FOOT_ROWS, HEAD_ROWS, FootText, Surroundings, draw_foot, draw_head
 from rmfab.screen.draw_detail import draw_detail
@@ -74,6 +75,7 @@ class Desk:
         self.language = language
         self._counter = TopCounter(wall, today)
         self.limits: Mapping[str, str] = {}
+        self.local = HOST_TIME
         self.sound = False
         self.only_ascii = False
         self.around = Surroundings()
@@ -130,7 +132,7 @@ class Desk:
         numbers = self._counter.count(self.left)
         return [
             *draw_head(self.wall.heading, numbers, self._now_around(now), self.speech, panel.width),
-            *self._body(Frame(panel.width, panel.body, self.speech, now, self.chosen)),
+            *self._body(Frame(panel.width, panel.body, self.speech, now, self.chosen, self.local)),
             *draw_foot(self._foot(), self.speech, panel.width),
         ]
 

@@ -92,7 +92,7 @@ def _attempts(visits: Sequence[Visited], view: Frame) -> list[Row]:
     rows: list[Row] = [(("  ", "paper"), (speech.tr("attempts"), "strong"))] if visits else []
     for visited in visits[:5]:
         ended = visited.ended
-        said = f"  {ended.ts[11:19]}  {padded(visited.unit, 14)}  "
+        said = f"  {view.time_of(ended.ts)}  {padded(visited.unit, 14)}  "
         why = f"  {clock(ended.seconds)}  {speech.summary(ended.cause, ended.reason)}"
         rows.append(
             (

@@ -8,14 +8,16 @@ from itertools import zip_longest
 from rmfab.language.durations import clock
 from rmfab.ledger.events import Outcome
 from rmfab.report.first_passes import CauseShare
-from rmfab.report.unit_tally import UnitTally, Verdict, percent
+from rmfab.report.unit_tally import UnitTally, UnitVerdict, percent
 from rmfab.report.yields import Tally
-from rmfab.screen.block_letters import BLOCK, MARKS
+from rmfab.screen.block_letters import MARKS
 from rmfab.screen.draw_wall import Frame
 from rmfab.screen.ink import Row, cut, filled, padded
 from rmfab.screen.tile import LOOK_WORDS, VERDICTS
 
 _BAR = 16
+_CHART = "="
+"""A letter, and no block: blocks on rows below each other would be one."""
 
 
 def draw_numbers(tally: UnitTally, names: Sequence[str], since: str, view: Frame) -> list[Row]:
@@ -37,14 +39,14 @@ def _indented(rows: Sequence[Row]) -> list[Row]:
     return [(("  ", "paper"), *row) for row in rows]
 
 
-def _units(recent: Sequence[Verdict], view: Frame) -> list[Row]:
+def _units(recent: Sequence[UnitVerdict], view: Frame) -> list[Row]:
     tr = view.speech.tr
     width = view.width if view.width < 120 else view.width // 2
     rows: list[Row] = [((tr("last units"), "strong"),)]
     for ended in recent:
         look = VERDICTS.get(ended.outcome)
         word = padded(tr(LOOK_WORDS[look]), 8) if look else padded(ended.outcome.value, 8)
-        said = f"{ended.ts[11:19]}  {padded(ended.unit or '-', 17)} {padded(ended.slot, 6)} "
+        said = f"{view.time_of(ended.ts)}  {padded(ended.unit or '-', 17)} {padded(ended.slot, 6)} "
         why = f" {clock(ended.seconds):>5}  {view.speech.summary(ended.cause, ended.reason)}"
         rows.append(((said, "paper"), (word, f"{look}-text" if look else "dim"), (cut(why, width - 48), "dim")))
     return rows
@@ -58,7 +60,7 @@ def _causes(causes: Sequence[CauseShare], view: Frame) -> list[Row]:
     width = (view.width if view.width < 120 else view.width // 2) - _BAR - 16
     for one in causes[:8]:
         cells = max(1, round(_BAR * one.units / most))
-        bar = ((BLOCK * cells, "done"), (" " * (_BAR - cells), "paper"))
+        bar = ((_CHART * cells, "chart"), (" " * (_BAR - cells), "paper"))
         where = f"{tr(one.step)}, " if one.step else ""
         what = cut(f"{where}{one.cause}: {view.speech.summary(one.cause)}", width)
         rows.append((*bar, (f"{one.units:>4} {100 * one.cumulative:4.0f} %  {what}", "paper")))
@@ -81,7 +83,7 @@ def _slots(tally: UnitTally, names: Sequence[str], since: str, view: Frame) -> l
         cells = round(_BAR * (first.ratio.value or 0.0))
         rows.append((
             (padded(name, 12), "paper"), (counts, "paper"), (f"  {percent(first.ratio):>8} ", "paper"),
-            (BLOCK * cells, "done"), ("-" * (_BAR - cells if first.ratio.whole else 0), "to-do"),
+            (_CHART * cells, "chart"), ("-" * (_BAR - cells if first.ratio.whole else 0), "dim"),
         ))  # fmt: skip
     return rows
 

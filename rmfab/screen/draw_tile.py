@@ -71,7 +71,7 @@ def _working(tile: Tile, at_work: Step, paper: Paper) -> list[Row]:
     blank = ((" " * width, "working"),)
     rows: list[Row] = [line(width, "working", f" {step}", f"{of} "), bar(part or 0.0, width, "working")]
     rows.append(line(width, "working", f" {said}", f"{int(100 * part)}% " if part is not None else ""))
-    note = wrapped(paper.speech.said(tile.note), width - 2, max(0, paper.height - 6)) if tile.note else []
+    note = wrapped(paper.speech.said(*tile.note), width - 2, max(0, paper.height - 6)) if tile.note.text else []
     total = line(width, "working", f" {tr('whole unit')}", f"{clock(paper.now - tile.began)} ")
     room = paper.height - 1 - len(rows) - len(note) - 1
     above = [blank] * min(2, max(0, room // 2))
@@ -92,7 +92,7 @@ def _empty(tile: Tile, paper: Paper) -> list[Row]:
     if tile.look is Look.HELD:
         said = tr("press F8 or scan START to start this board")
     else:
-        said = paper.speech.said(tile.note or "insert a board")
+        said = paper.speech.said(*tile.note) if tile.note.text else paper.speech.said("insert a board")
     notes = wrapped(said, width - 2, max(1, paper.height - 3))
     above = max(0, (paper.height - 2 - len(notes)) // 2)
     blank = ((" " * width, style),)
@@ -133,8 +133,8 @@ def _texts(tile: Tile, speech: Speech, *, roomy: bool) -> list[tuple[str, str]]:
     elif tile.wants_acknowledgement and roomy:
         told.append((speech.tr("F5: seen, board set aside"), "card-strong"))
     told += cause_and_remedy(last, speech)
-    if not told and tile.note:
-        told.append((speech.said(tile.note), "card-dim"))
+    if not told and tile.note.text:
+        told.append((speech.said(*tile.note), "card-dim"))
     return told
 
 

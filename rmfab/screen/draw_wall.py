@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from rmfab.language.speech import Speech
+from rmfab.line.shifts import HOST_TIME, LocalTime
 from rmfab.screen.block_letters import MARKS
 from rmfab.screen.draw_tile import Paper, draw_tile
 from rmfab.screen.grid import LEAST_HEIGHT, Grid, grid_for
@@ -15,13 +17,18 @@ from rmfab.screen.wall import Wall
 
 @dataclass(frozen=True)
 class Frame:
-    """What a body is drawn for: its size, the operator's language, the time now, and the chosen slot."""
+    """What a body is drawn for: its size, the operator's language, the time now, the chosen slot, the *local* time."""
 
     width: int
     height: int
     speech: Speech
     now: float
     chosen: str = ""
+    local: LocalTime = HOST_TIME
+
+    def time_of(self, ts: str) -> str:
+        """Return the ledger time *ts* as a clock on the wall shows it."""
+        return f"{self.local.of(datetime.fromisoformat(ts)):%H:%M:%S}"
 
 
 def wall_grid(count: int, width: int, height: int) -> Grid:

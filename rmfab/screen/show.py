@@ -97,6 +97,7 @@ def prepared_app(
     wall = Wall(heading_of(run, request, workspace.station.name), names, time.monotonic())
     shifts, now = workspace.station.shifts, workspace.now
     desk = Desk(wall, LineHands(run, workspace, terminal), terminal, lambda: recently(now(), shifts), options.language)
+    desk.local = shifts.local
     desk.only_ascii, desk.sound, desk.limits = options.only_ascii, options.sound, limits_of(run)
     desk.around = Surroundings(operator=workspace.badge.name or "")
     return LineApp(desk, lambda app: _start(app, workspace, run, terminal, options), colours=options.colours)

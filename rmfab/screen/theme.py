@@ -52,6 +52,7 @@ def _colours() -> dict[str, Style]:
         "card-strong": Style(color="#ffffff", bgcolor=_CARD, bold=True),
         "card-dim": Style(color=_DIM, bgcolor=_CARD),
         "chosen": Style(color="#000000", bgcolor="#ffffff", bold=True),
+        "chart": Style(color=_SKY, bgcolor=_PAPER, bold=True),
         "done": Style(color=_SKY, bgcolor=_SKY),
         "to-do": Style(color="#3a4856", bgcolor="#3a4856"),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from typing import NamedTuple
 
 from rmfab.errors import PortError
 from rmfab.language.speech import marked
@@ -74,6 +75,16 @@ class Visited:
         return next((step for step in self.steps if step.outcome is Outcome.MARGINAL), None)
 
 
+class SlotNote(NamedTuple):
+    """What the line says of a slot, and the *cause* that it is about, None for others."""
+
+    text: str = ""
+    cause: str | None = None
+
+
+NO_NOTE = SlotNote()
+
+
 @dataclass(frozen=True)
 class Tile:
     """What *slot* shows.
@@ -98,7 +109,7 @@ class Tile:
     acknowledged: bool = False
     gone: bool = False
     held: bool = False
-    note: str = ""
+    note: SlotNote = NO_NOTE
     locked: str | None = None
 
     @property

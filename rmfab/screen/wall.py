@@ -24,8 +24,8 @@ from rmfab.line.events import (
     Stopped,
     UnitEnded,
 )
-from rmfab.report.unit_tally import UnitTally, Verdict
-from rmfab.screen.tile import Look, Tile, Visited
+from rmfab.report.unit_tally import UnitTally, UnitVerdict
+from rmfab.screen.tile import NO_NOTE, Look, SlotNote, Tile, Visited
 
 _DURATIONS = 20
 _ATTEMPTS = 20
@@ -47,7 +47,7 @@ class Heading:
 class Past:
     """Verdicts before this run. *whole*: all of this day and shift here, else those of one unit that came back."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[UnitVerdict, ...]
     whole: bool
 
 
@@ -91,13 +91,13 @@ class Wall:
             case UnitEnded():
                 return self._ended(tile, event)
             case SlotWaiting():
-                return replace(tile, gone=True, held=False, note=event.found)
+                return replace(tile, gone=True, held=False, note=SlotNote(event.found))
             case SlotHeld():
                 return replace(tile, held=True)
             case SlotService():
                 return replace(tile, locked=event.reason)
             case Message():
-                return replace(tile, note=event.text)
+                return replace(tile, note=SlotNote(event.text, event.cause))
         return tile
 
     def _started(self, tile: Tile, event: StepStarted, now: float) -> Tile:
@@ -105,8 +105,8 @@ class Wall:
         number = steps.index(event.step) + 1 if event.step in steps else tile.number
         began, done = (tile.began, tile.done) if tile.step is not None or tile.done else (now, ())
         return replace(
-            tile, step=event.step, number=number, part=None, since=now, began=began, done=done, held=False, note="",
-            serial=event.serial, mac=event.mac,
+            tile, step=event.step, number=number, part=None, since=now, began=began, done=done, held=False,
+            note=NO_NOTE, serial=event.serial, mac=event.mac,
         )  # fmt: skip
 
     def _ended(self, tile: Tile, event: UnitEnded) -> Tile:
@@ -114,7 +114,7 @@ class Wall:
         self._visits[event.slot].append(visited)
         return replace(
             tile, step=None, part=None, done=(), last=visited, acknowledged=False, gone=False, held=False,
-            serial=event.serial, mac=event.mac, note="",
+            serial=event.serial, mac=event.mac, note=NO_NOTE,
         )  # fmt: skip
 
     def recall(self, past: Past) -> None:

@@ -130,4 +130,7 @@ def test_speech() -> None:
     asked = "is there a whole label for LMP-000003? y/n, or scan it"
     assert chinese.said(asked) == "LMP-000003 的标签是否已完整打印？y 是/n 否，或扫描该标签"
     assert chinese.said("something new") == "something new"
+    told = "另一个程序正在使用该端口。关闭另一个 rmfab、串口监视器或 ModemManager。"
+    assert chinese.said("the port is busy; close it", "port-busy") == told
+    assert english.said("the port is busy; close it", "port-busy") == "the port is busy; close it"
     assert english.said("insert a board") == "insert a board"

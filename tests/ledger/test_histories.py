@@ -79,6 +79,33 @@ def test_runs_before_an_identity(make_fresh):
     assert [one.count for one in ledger.lost_runs(now(2), now(3))] == [1]
 
 
+def test_verdicts_of_a_station(make_fresh):
+    """A period of a station has its units with all their verdicts before, also elsewhere, and what decided about them;
+    boards without an identity come first. Steps that passed and proved nothing, and other stations' units, are left
+    out."""
+    ledger = make_fresh(10)
+    one, two, three = (claim(ledger, board).identity.serial for board in (1, 2, 3))
+    verified = step(one, 3, "reset", state=State.VERIFIED)
+    bad = step(one, 1, "boot", outcome=Outcome.FAIL, cause="panic")
+    ledger.record("far", [bad, ended(one, 1, Outcome.FAIL), ended(three, 1)])
+    ledger.record(STATION, [ended(two, 2), step(one, 3, "flash", state=State.FLASHED), verified, ended(one, 4)])
+    lost = Event(now(5), EventKind.UNIT, mac=mac(9), slot="A2", outcome=Outcome.ERROR, cause="no-answer")
+    ledger.record(STATION, [lost, ended(two, 9)])
+    found = ledger.station_verdicts(STATION, now(3), now(9))
+    assert found[0].mac == mac(9)
+    assert [(event.serial, event.station, event.kind, event.step) for event in found] == [
+        (None, STATION, "unit", None),
+        (one, "far", "step", "boot"),
+        (one, "far", "unit", None),
+        (one, STATION, "step", "reset"),
+        (one, STATION, "unit", None),
+    ]
+    assert [event.ts for event in ledger.station_verdicts(STATION, now(9), now(99))] == [now(2), now(9)]
+    assert ledger.station_verdicts(STATION, now(10), now(99)) == ()
+    assert ledger.station_verdicts("none", now(0), now(99)) == ()
+    assert [event.station for event in ledger.unit_verdicts(one, now(3))] == ["far", "far"]
+
+
 def test_every_event_has_its_operator(make_fresh):
     """Claims, steps, voids and labels have the name of who works; a record that was kept elsewhere keeps its own."""
     ledger = make_fresh(10)

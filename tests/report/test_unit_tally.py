@@ -11,20 +11,22 @@ from rmfab.ledger.events import Outcome
 from rmfab.ledger.states import State
 from rmfab.line.events import Step, StepEnded
 from rmfab.report.first_passes import CauseShare
-from rmfab.report.unit_tally import UnitTally, Verdict, percent
+from rmfab.report.unit_tally import UnitTally, UnitVerdict, percent
 from rmfab.report.yields import Ratio
 from tests.screen.stage import at, ended
 
 PASS, FAIL, ERROR, ABORTED, SEEN = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN
 
 
-def verdict(minute: int, unit: str, outcome: Outcome = PASS, **fields: object) -> Verdict:
+def verdict(minute: int, unit: str, outcome: Outcome = PASS, **fields: object) -> UnitVerdict:
     """Return a verdict at a minute of an hour; one that passes has verified its unit."""
-    made = Verdict(f"2026-01-01T10:{minute:02}:00.000Z", unit, "A1", outcome, outcome is PASS, None, None, None, 9.0)
+    made = UnitVerdict(
+        f"2026-01-01T10:{minute:02}:00.000Z", unit, "A1", outcome, outcome is PASS, None, None, None, 9.0
+    )
     return made._replace(**fields)  # type: ignore[arg-type]
 
 
-def tally(*verdicts: Verdict) -> UnitTally:
+def tally(*verdicts: UnitVerdict) -> UnitTally:
     """Return a tally of *verdicts*."""
     made = UnitTally()
     for one in verdicts:
@@ -136,7 +138,7 @@ VERDICTS = st.builds(
 
 
 @given(st.lists(VERDICTS, max_size=4, unique_by=lambda one: one.ts))
-def test_the_order_does_not_matter(verdicts: list[Verdict]) -> None:
+def test_the_order_does_not_matter(verdicts: list[UnitVerdict]) -> None:
     """Whether the past comes before, between or after the verdicts of a line: the numbers are the same."""
     found = {
         (tuple(sorted(one.verdicts().items())), one.first_pass(), tuple(sorted(one.spoilt().items())))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from rmfab.language.speech import Language
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import SlotHeld, Step, StepEnded, StepStarted
+from rmfab.line.shifts import LocalTime
+from rmfab.report.unit_tally import UnitVerdict
 from rmfab.screen.block_letters import SHAPES, drawn_verdict
 from rmfab.screen.desk import Body, Panel
 from rmfab.screen.grid import LEAST_HEIGHT, LEAST_WIDTH, grid_for
 from rmfab.screen.ink import cut, padded, plain, width_of, wrapped
 from rmfab.screen.theme import COLOURS, NO_COLOURS
 from rmfab.screen.tile import LOOK_WORDS, Look
+from rmfab.screen.wall import Past
 from tests.commands.test_line_view import HOSTILE
 from tests.screen.stage import LARGE, SMALL, Stage, at, empty, ended, failed, message, progress, service, step
 
@@ -155,3 +160,26 @@ def test_the_detail_of_a_slot() -> None:
     for part in ("rssi -61 [>= -80 dBm]", "it said brownout", "Check the power supply", "PoP ********", "attempts"):
         assert part in text
     assert plain(stage.desk.rows(Panel(*SMALL), 1.0))
+
+
+def test_times_are_those_of_the_station() -> None:
+    """The last units and the attempts have the time of the station's clock, not that of the ledger."""
+    stage = Stage()
+    stage.desk.local = LocalTime(ZoneInfo("Asia/Shanghai"))
+    stage.show(*failed("A1"))
+    for body in (Body.NUMBERS, Body.DETAIL):
+        stage.desk.body = body
+        assert "18:11:12" in stage.text(LARGE)
+
+
+def test_the_numbers_start_anew() -> None:
+    """Until the ledger has told of the past, the yield is called that of this run; at midnight all begins again, but a
+    unit that had its first pass yesterday has none today."""
+    stage = Stage()
+    stage.show(*failed("A1"))
+    assert "yield of this run 0.0 %" in stage.text()
+    yesterday = UnitVerdict("2025-12-30T12:00:00.000Z", "LMP-000001", "A1", Outcome.PASS, True, None, None, None, 1.0)
+    stage.desk.take(Past((yesterday,), whole=True), 1.0)
+    assert ("FAIL 1 " in stage.text(), "yield 1 h -, shift -" in stage.text()) == (True, True)
+    stage.moment += timedelta(days=1)
+    assert ("FAIL 0 " in stage.text(), stage.desk.wall.tally.recent[0].unit) == (True, "LMP-000001")
