@@ -83,6 +83,11 @@ class RmfabError(Exception):
         """Replace the hint by that of a caller who knows more; the error can then be raised again as it is."""
         self.hint = _shortened(hint)
 
+    def reworded(self, what: str, hint: str | None) -> None:
+        """Replace what is said by the same in the operator's language; the error can then be raised again as it is."""
+        self.what = _shortened(what)
+        self.hint = None if hint is None else _shortened(hint)
+
     @property
     def complaints(self) -> tuple[RmfabError, ...]:
         """The errors to report: this one, or each of several."""

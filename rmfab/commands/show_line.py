@@ -99,12 +99,18 @@ def show_events(
     """
     from rmfab.commands.language import speech
     from rmfab.commands.line_view import make_view
+    from rmfab.errors import IntegrityError, StationError
 
+    spoken = speech()
     try:
-        view = make_view(terminal.json_wanted(), slots, speech(), single=single, asks=asks)
+        view = make_view(terminal.json_wanted(), slots, spoken, single=single, asks=asks)
         _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop)
     except BrokenPipeError:
         terminal.stopped_by_reader()
+        raise
+    except (StationError, IntegrityError) as error:
+        if single and not terminal.json_wanted():  # it stands for the reason of the unit, which the view leaves out
+            error.reworded(spoken.meaning(error.cause, error.what), spoken.advice(error.cause, error.hint))
         raise
 
 

@@ -73,6 +73,12 @@ class Speech:
         """Return what to do about *cause*, empty if it is unknown."""
         return self.tr(Cause(cause).remedy) if cause in set(Cause) else ""
 
+    def advice(self, cause: str | None, hint: str | None) -> str | None:
+        """Return what to do: *hint* in English, which names values, else the remedy of *cause*."""
+        if cause in set(Cause) and ("", Cause(cause).remedy) in self.entries:
+            return self.tr(Cause(cause).remedy)
+        return hint
+
     def said(self, text: str, cause: str | None = None) -> str:
         """Return the message *text* of the line in this language, if it is one of `LINE_TEXTS` or about a *cause*."""
         if not self.entries:

@@ -298,7 +298,7 @@ def _difference(what: str, ours: Any, theirs: Any) -> str:
         return f'for product "{theirs}"'
     new, old = json.loads(ours), json.loads(theirs)
     keys = sorted(key for key in new.keys() | old.keys() if new.get(key) != old.get(key))
-    return f"with a different {', '.join(keys)}"
+    return f"and differs in {', '.join(keys)}"
 
 
 def _next_name(connection: Connection, prefix: str) -> str:

@@ -317,7 +317,7 @@ def _match(config: Config, line: int, places: dict[str, list[int]], complaints: 
             complaints.add(line, f'key "{column.key}" is in {number} namespaces and needs as many columns')
     for key, number in wanted.items():
         if len(places.get(key, ())) > number:
-            complaints.add(line, f'column "{key}" appears {len(places[key])} times, in the config {number} times')
+            complaints.add(line, f'there are {len(places[key])} columns "{key}", but the config has {number}')
     complaints.settle()
     return tuple(matched)
 

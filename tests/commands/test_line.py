@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 import serial
 
+from rmfab.causes import Cause
 from rmfab.errors import BatchUsedUp, CloneError, InputError, PortError, RmfabError, StationError, UnitsFailed
+from rmfab.language.speech import Language, speech_in
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import UnitEnded
 from rmfab.operations.run_line import LineRun
@@ -322,3 +324,16 @@ def test_the_worst_counts(
     with pytest.raises(expected):
         list(run.events())
     assert run.ended == units
+
+
+def test_the_error_of_a_single_unit_is_in_the_operators_language(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """With --lang zh_CN the error that stands for the reason is Chinese, with its place; in JSON it is English."""
+    argv = ("-C", lamp, "run", "--lang", "zh_CN", "--port", "/dev/nowhere", "--release", build)
+    said = terminal(*argv, "--unit-url", "http://127.0.0.1:9")
+    assert said.code == 4
+    speech = speech_in(Language.CHINESE)
+    cause = Cause("port-absent")
+    assert f"rmfab: error: /dev/nowhere: {speech.tr(cause.meaning)}\n" in said.err
+    assert f"rmfab: hint: {speech.tr(cause.remedy)}\n" in said.err
+    told = terminal(*argv, "--unit-url", "http://127.0.0.1:9", "--json")
+    assert "port does not exist" in told.out

@@ -84,7 +84,7 @@ def test_two_makers_of_one_batch_do_no_harm(ledger):
     [
         ({"size": 11}, "with 10 identities, not 11"),
         ({"product": "fan"}, 'for product "lamp"'),
-        ({"policy": {"key": "rsa-2048"}}, "with a different key"),
+        ({"policy": {"key": "rsa-2048"}}, "and differs in key"),
     ],
 )
 def test_a_name_stands_for_one_batch(ledger, change, words):

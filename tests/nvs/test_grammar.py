@@ -218,7 +218,7 @@ VALUES_COMPLAINTS = [
     ("id;n\nx;1\n", "values.csv:1", "semicolons"),
     ("id\tn\nx\t1\n", "values.csv:1", "tabs"),
     ("id,m\nx,1\n", "values.csv:1", 'no column for key "n"'),
-    ("id,n,n\nx,1,1\n", "values.csv:1", 'column "n" appears 2 times'),
+    ("id,n,n\nx,1,1\n", "values.csv:1", 'there are 2 columns "n", but the config has 1'),
     ("id,n\nx,1\ny\n", "values.csv:3", "the row has 1 cells, the header has 2"),
     ("id,n\nx,1,2\n", "values.csv:2", "the row has 3 cells"),
     ("id,n\nx;1\n", "values.csv:2", "the row has 1 cells"),

@@ -64,7 +64,7 @@ _CAUSES = (
         "check that you can read and write its folder",
     ),
     ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", _RESTORE),
-    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", _RESTORE),
+    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", f"name a ledger, or {_RESTORE}"),
     ("SQLITE_IOERR", "ledger-io", "the disk reported an error; nothing was written", "check the disk"),
     ("SQLITE_CONSTRAINT", "ledger-constraint", "this violates a constraint of the ledger", None),
 )
