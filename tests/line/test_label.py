@@ -270,23 +270,24 @@ def judge_labels(factory, run, pictures):
     return [words(factory, serial) for serial in serials]
 
 
-def test_eight_slots_share_a_printer_that_runs_out_of_labels(eight, operator, tmp_path):
+@pytest.mark.parametrize("kind", list(PrinterKind))
+def test_eight_slots_share_a_printer_that_runs_out_of_labels(eight, operator, tmp_path, kind):
     """In mid-batch half a label comes out. The operator is told once, loads labels, and looks; no label is lost or
     doubled, and the ledger has what is known of each."""
 
     def mend():
-        eight.wait_for(said("printer zpl+tcp"))
+        eight.wait_for(said(f"printer {kind.value}+tcp"))
         printer.control("fix")
         eight.wait_for(said("is there a whole label"))
         operator("what?")
         operator("n")
 
-    with virtual_printer(PrinterKind.ZPL, tmp_path) as printer:
+    with virtual_printer(kind, tmp_path) as printer:
         printer.control("fault half-label=3")
         run = on_eight_slots(eight, printer.address, mend)
         known = judge_labels(eight, run, [Image.open(path) for path in printer.labels])
     assert run.summary["labels"] == {"printed": 8}
-    assert len([event for event in run.events if said("printer zpl+tcp")(event)]) == 1
+    assert len([event for event in run.events if said(f"printer {kind.value}+tcp")(event)]) == 1
     assert known.count(["sending", "printed"]) == 7
     assert ["sending", "not-printed", "sending", "printed"] in known
 
