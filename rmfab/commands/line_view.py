@@ -217,7 +217,7 @@ def speak(message: Message, speech: Speech = _ENGLISH) -> None:
 
 def _with_slot(message: Message, speech: Speech) -> str:
     """Return the text of *message* with its slot, unless it is about the whole line."""
-    text = _quoted(speech.said(message.text, message.cause))
+    text = _quoted(speech.said(message.text, message.about))
     return f"{_quoted(message.slot)}: {text}" if message.slot else text
 
 

@@ -163,11 +163,11 @@ class UnitEnded(LineEvent):
 
 @dataclass(frozen=True)
 class Message(LineEvent):
-    """A message to the operator: *level* is `info` or `warning`. *cause*: the one that it is about, None for others."""
+    """A message to the operator: *level* is `info` or `warning`. *about*: the cause that it is about, if it is one."""
 
     level: str
     text: str
-    cause: str | None = None
+    about: str | None = None
 
 
 @dataclass(frozen=True)

@@ -343,8 +343,8 @@ class Floor:
         """Say once what concerns all slots."""
         self._say(self._slots[0], text, "warning")
 
-    def _say(self, slot: Slot, text: str, level: str = "info", cause: str | None = None) -> None:
-        self._queue.put(Message(*self._origin(slot), level, text, cause))
+    def _say(self, slot: Slot, text: str, level: str = "info", about: str | None = None) -> None:
+        self._queue.put(Message(*self._origin(slot), level, text, about))
 
     def _origin(self, slot: Slot) -> Origin:
         return Origin(timestamp(self._job.now()), self._job.station, slot.name, None, None)

@@ -142,7 +142,7 @@ def _scan(foot: FootText, speech: Speech, width: int) -> Row:
     message, style = "", "dim"
     if foot.message is not None:
         where = f"{foot.message.slot}: " if foot.message.slot else ""
-        message = where + speech.said(one_line(foot.message.text, 400), foot.message.cause)
+        message = where + speech.said(one_line(foot.message.text, 400), foot.message.about)
         style = "warning" if foot.message.level == "warning" else "paper"
     left: Row = ((label, "key"), (padded(field, room), "field"), (" ", "paper"))
     return filled((*left, (cut(message, width - width_of(left)), style)), width, "paper")

@@ -97,7 +97,7 @@ class Wall:
             case SlotService():
                 return replace(tile, locked=event.reason)
             case Message():
-                return replace(tile, note=SlotNote(event.text, event.cause))
+                return replace(tile, note=SlotNote(event.text, event.about))
         return tile
 
     def _started(self, tile: Tile, event: StepStarted, now: float) -> Tile:
