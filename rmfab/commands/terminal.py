@@ -108,6 +108,11 @@ def _mended(opened: Workspace) -> Workspace:
     return opened
 
 
+def _hidden(question: str) -> str:
+    text: str = click.prompt(printable(question), hide_input=True, default="", show_default=False, err=True)
+    return text
+
+
 class CommandTerminal:
     """The terminal of a command line: messages on stderr, questions if stdin is a terminal.
 
@@ -143,19 +148,18 @@ class CommandTerminal:
         return answer
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
-        """Ask for a secret without showing it; return it."""
+        """Ask for a secret without showing it; return it. With *twice* again, until both are the same."""
         from rmfab.secret import Secret
 
         _undraw()
-        text: str = click.prompt(
-            printable(question),
-            hide_input=True,
-            confirmation_prompt=twice,
-            default="" if optional else None,
-            show_default=False,
-            err=True,
-        )
-        return Secret(text)
+        while True:
+            text = _hidden(question)
+            if not text and not optional:
+                self.warn("this is empty; ^C ends the command")
+            elif twice and text != _hidden("Repeat for confirmation"):
+                self.warn("the two are not the same")
+            else:
+                return Secret(text)
 
     def inputs(self) -> Iterator[KeyPress | Scan]:
         """Yield each line of stdin as a scan, until stdin ends: a scanner types the code, and then Enter.
