@@ -135,10 +135,17 @@ class CommandTerminal:
             speak(f"rmfab: hint: {hint}")
 
     def confirm(self, question: str) -> bool:
-        """Ask a yes-or-no question; return the answer."""
+        """Ask a yes-or-no question, until it is answered with one of them; return the answer. Enter alone is no."""
         _undraw()
         with _echoing(True):
-            return click.confirm(printable(question), err=True)
+            while True:
+                text: str = click.prompt(f"{printable(question)} [y/N]", default="", show_default=False, err=True)
+                match text.strip().lower():
+                    case "y" | "yes":
+                        return True
+                    case "" | "n" | "no":
+                        return False
+                self.warn("answer y or n")
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer."""
