@@ -116,6 +116,11 @@ def _mended(opened: Workspace) -> Workspace:
     return opened
 
 
+def _hidden(question: str) -> str:
+    text: str = click.prompt(printable(question), hide_input=True, default="", show_default=False, err=True)
+    return text
+
+
 class CommandTerminal:
     """The terminal of a command line: messages on stderr, questions if stdin is a terminal.
 
@@ -138,10 +143,17 @@ class CommandTerminal:
             speak(f"rmfab: hint: {hint}")
 
     def confirm(self, question: str) -> bool:
-        """Ask a yes-or-no question; return the answer."""
+        """Ask a yes-or-no question, until it is answered with one of them; return the answer. Enter alone is no."""
         _undraw()
         with _echoing(True):
-            return click.confirm(printable(question), err=True)
+            while True:
+                text: str = click.prompt(f"{printable(question)} [y/N]", default="", show_default=False, err=True)
+                match text.strip().lower():
+                    case "y" | "yes":
+                        return True
+                    case "" | "n" | "no":
+                        return False
+                self.warn("answer y or n")
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer."""
@@ -151,19 +163,18 @@ class CommandTerminal:
         return answer
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
-        """Ask for a secret without showing it; return it."""
+        """Ask for a secret without showing it; return it. With *twice* again, until both are the same."""
         from rmfab.secret import Secret
 
         _undraw()
-        text: str = click.prompt(
-            printable(question),
-            hide_input=True,
-            confirmation_prompt=twice,
-            default="" if optional else None,
-            show_default=False,
-            err=True,
-        )
-        return Secret(text)
+        while True:
+            text = _hidden(question)
+            if not text and not optional:
+                self.warn("this is empty; ^C ends the command")
+            elif twice and text != _hidden("Repeat for confirmation"):
+                self.warn("the two are not the same")
+            else:
+                return Secret(text)
 
     def inputs(self) -> Iterator[KeyPress | Scan]:
         """Yield each line of stdin as a scan, until stdin ends: a scanner types the code, and then Enter.

@@ -230,3 +230,18 @@ def test_every_command_warns_of_a_weak_passphrase(
         assert terminal(*MAKING[name].split()).code == 0
         assert sum("easy to guess" in one for one in asked.warnings) == weak
         assert passphrase not in "".join(asked.warnings)
+
+
+def test_a_new_passphrase_is_asked_until_it_is_one(lamp: Path) -> None:
+    """An empty passphrase, and two that differ, are told in rmfab's way, and asked for again."""
+    answers = [
+        ("New passphrase", ""),
+        ("this is empty; ^C ends the command\r\nNew passphrase", RIGHT),
+        ("Repeat for confirmation", WRONG),
+        ("the two are not the same\r\nNew passphrase", RIGHT),
+        ("Repeat for confirmation", RIGHT),
+    ]
+    code, screen = dialogue("release", "keygen", "-o", "release.key", cwd=lamp, answers=answers)
+    assert (code, screen.count("rmfab: warning: this is empty")) == (0, 1), screen
+    assert "Error" not in screen
+    load_private_key(lamp / "release.key", lambda _: Secret(RIGHT))

@@ -39,7 +39,8 @@ def test_a_terminal_is_asked(terminal: Terminal, lamp: Path) -> None:
     """On a terminal, `void` shows state, board and label and asks, also for a unit that is only generated."""
     bound(lamp)
     terminal.well("-C", lamp, "label", "LMP-000001")
-    code, screen = dialogue("void", "LMP-000001", *WHY, cwd=lamp, answers=[("Void it for good?", "n")])
+    answers = [("Void it for good?", "maybe"), ("warning: answer y or n\r\nVoid it for good?", "n")]
+    code, screen = dialogue("void", "LMP-000001", *WHY, cwd=lamp, answers=answers)
     assert (code, "nothing was changed" in screen) == (3, True)
     assert f"LMP-000001: claimed, board {MAC}, label printed once" in screen
     code, screen = dialogue(
