@@ -265,6 +265,7 @@ class Stopped:
         self.stopped = stopped
         self.stopped_by = by
         self.used_up = False
+        self.names = ("A1",)
         self.closed: dict[str, object] = {}
         self.units: list[UnitEnded] = []
         self.bug: Exception | None = None

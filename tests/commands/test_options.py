@@ -43,7 +43,7 @@ def test_meanings_of_options() -> None:
                 for name in param.opts:
                     shown.setdefault(name, set()).add(words)
     assert shown["--port"] == {"run", "flash", "verify", "reset", "reconcile", "reidentify", "nvs read", "ota try"}
-    assert shown["--tcp-port"] == {"ota serve", "ota try", "cloud check", "cloud serve", "printer serve"}
+    assert shown["--tcp-port"] == {"board", "ota serve", "ota try", "cloud check", "cloud serve", "printer serve"}
     assert "--unit" not in shown
     assert "--version" not in shown
 

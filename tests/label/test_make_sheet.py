@@ -182,7 +182,7 @@ def test_a_resolution_too_low_to_read_back_is_refused() -> None:
 def test_warnings_are_counted_and_carry_no_secret() -> None:
     """Each warning is given once, with the number of labels, and shows neither PoP nor payload."""
     made = make_sheet(labels(3), sheet("L4731"))
-    assert made.warnings[0].what.startswith("the code has modules of 0.22 mm")
+    assert made.warnings[0].what.startswith("the QR code has modules of 0.22 mm")
     assert made.warnings[0].what.endswith("(3 labels)")
     assert not re.search("5ec2|ver", repr(made))
 
