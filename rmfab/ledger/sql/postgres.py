@@ -254,7 +254,7 @@ class PostgresDatabase:
         except BaseException:
             _drop(connection)
             raise
-        if connection.in_transaction():
+        if connection.closed or connection.in_transaction():
             _drop(connection)
         else:
             self._kept.append(connection)
@@ -268,6 +268,7 @@ class PostgresDatabase:
             xid = str(connection.info[_FIRST])
             connection.commit()
         except (DBAPIError, psycopg.Error) as error:
+            _drop(connection)
             told = _told(error, self._shown)
             if xid is None or not isinstance(told, Away) or not self._was_committed(xid, evidence, told, deadline):
                 raise told from error
