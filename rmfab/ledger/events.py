@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum, unique
+from functools import lru_cache
 from typing import Any
 
 from rmfab.errors import InputError
@@ -77,12 +78,14 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+@lru_cache  # an event gets its unit, its operator and its place after it was made
 def refuse_other_times(ts: str) -> None:
     """Raise ValueError if *ts* does not have the format of `timestamp`."""
     if _TIMESTAMP.fullmatch(ts) is None:
         raise ValueError(f"{ts!r} is not a ledger time; use timestamp()")
 
 
+@lru_cache
 def normal_mac(text: str) -> str:
     """Return the MAC in lower case with colons. Raise InputError if *text* is not a MAC of 6 (or 8) bytes."""
     mac = text.strip().lower().replace("-", ":")
@@ -143,4 +146,6 @@ def _storable(text: str) -> str:
 
     Both occur in bytes that were read from a console.
     """
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

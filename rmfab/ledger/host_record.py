@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from rmfab.errors import InputError, StationError
+from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.files import file_error, make_folder, sync_folder
 from rmfab.json_text import parse_json
 from rmfab.ledger.host import STATE_ENVIRONMENT, PoolHost
@@ -205,10 +205,10 @@ class HostRecord:
     def _lock(self, descriptor: int, deadline: float) -> None:
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
-                raise StationError(
-                    "the record of this pool is locked by another program",
+                raise LedgerError(
+                    "a different process of this host takes too long to change this ledger",
                     where=str(self.path),
-                    hint="close that program, then retry",
+                    hint="retry when it has ended",
                     cause="ledger-locked",
                 )
             time.sleep(_POLL_SECONDS)

@@ -82,9 +82,10 @@ class Ledger(Inquiry):
     *badge* names who works with it: each event gets that name.
     """
 
-    def __init__(self, database: Database, ledger_id: str, host: PoolHost) -> None:
+    def __init__(self, database: Database, ledger_id: str, host: PoolHost, patience: float = PATIENCE) -> None:
         super().__init__(ledger_id, host, database.shown)
         self._database = database
+        self._patience = patience
         self.badge = Badge()
 
     @classmethod
@@ -104,7 +105,7 @@ class Ledger(Inquiry):
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, ledger_id(asking(connection)), host)
+                return cls(database, ledger_id(asking(connection)), host, patience)
         except BaseException:
             database.dispose()
             raise
@@ -206,7 +207,7 @@ class Ledger(Inquiry):
         *foreseen*: what *work* asks first.
         """
         asked = (chains.foreseen(station), *foreseen)
-        with self._record.hold() as hold:
+        with self._record.hold(self._patience) as hold:
 
             def taken(connection: Connection) -> tuple[T, PoolStanding | None, Mapping[str, Head]]:
                 wear(connection, self.badge)
@@ -252,7 +253,7 @@ class Ledger(Inquiry):
         On a server, the record is locked first, as in `_take`: its transaction begins when it asks something, so that
         each waits for the other otherwise. In a file, whose transaction begins at once, the record is locked after it.
         """
-        with self._record.hold() as hold:
+        with self._record.hold(self._patience) as hold:
             if self.shared:
                 hold.read()
             yield hold

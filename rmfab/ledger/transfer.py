@@ -48,7 +48,7 @@ class _Transfer:
 
     def run(self) -> None:
         # The inner transaction, of the old ledger, is committed first.
-        with self._source._record.hold() as hold, self._target.writing() as new:
+        with self._source._holding() as hold, self._target.writing() as new:
             if not is_unused(new):
                 raise InputError(
                     "there is a ledger already", where=self._target.shown, hint="name an empty place", cause="exists"

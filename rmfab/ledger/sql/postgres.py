@@ -50,8 +50,8 @@ for _name in ("psycopg", "sqlalchemy.pool"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _BEGIN = "rmfab_begin"
-"""Execution option: the statement that starts a transaction on this connection, and the first one in it, and whether
-both are put off until the work asks something: then the server answers both in one round trip."""
+"""The statement that starts the next transaction of this connection, and the first one in it, and whether both are put
+off until the work asks something: then the server answers all in one round trip."""
 _FIRST = "rmfab_first"
 """What the first statement returned."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -102,7 +102,8 @@ class PostgresDatabase:
         connecting = partial(_connect, address, patience, self._watch, self._stations.application_name)
         self._writers = _make_engine(partial(connecting, _BY_INDEX), patience, 1)
         self._readers = _make_engine(partial(connecting, {}), patience, _READERS)
-        self._closing = weakref.finalize(self, _close, self._writers, self._readers, self._watch)
+        self._kept: list[Connection] = []  # that of the last writer: a new one costs a tenth of a claim
+        self._closing = weakref.finalize(self, _close, self._kept, self._writers, self._readers, self._watch)
         self._writer = threading.Lock()
         self._group = GroupCommit(self._put_off, patience)
 
@@ -230,7 +231,9 @@ class PostgresDatabase:
         while True:
             connection = None
             try:
-                connection = engine.connect().execution_options(**{_BEGIN: (*statements, later)})
+                kept = engine is self._writers and self._kept
+                connection = kept.pop() if kept else engine.connect()
+                connection.info[_BEGIN] = *statements, later
                 connection.begin()
                 break
             except (DBAPIError, psycopg.Error) as error:
@@ -248,8 +251,13 @@ class PostgresDatabase:
         self._outage.note_back()
         try:
             yield connection
-        finally:
+        except BaseException:
             _drop(connection)
+            raise
+        if connection.closed or connection.in_transaction():
+            _drop(connection)
+        else:
+            self._kept.append(connection)
 
     def _commit(self, connection: Connection, deadline: float) -> None:
         """Commit the transaction. Raise Away if it was not written, Unsettled if nobody can say."""
@@ -260,6 +268,7 @@ class PostgresDatabase:
             xid = str(connection.info[_FIRST])
             connection.commit()
         except (DBAPIError, psycopg.Error) as error:
+            _drop(connection)
             told = _told(error, self._shown)
             if xid is None or not isinstance(told, Away) or not self._was_committed(xid, evidence, told, deadline):
                 raise told from error
@@ -394,7 +403,9 @@ def _make_engine(connecting: Callable[[], Link], patience: float, size: int) -> 
     return engine
 
 
-def _close(writers: Engine, readers: Engine, watch: LinkWatch) -> None:
+def _close(kept: list[Connection], writers: Engine, readers: Engine, watch: LinkWatch) -> None:
+    while kept:
+        _drop(kept.pop())
     writers.dispose()
     readers.dispose()
     watch.close()
@@ -402,14 +413,14 @@ def _close(writers: Engine, readers: Engine, watch: LinkWatch) -> None:
 
 def _begin(connection: Connection) -> None:
     """Start a transaction in one round trip, or with the next one."""
-    options, link = connection.get_execution_options().get(_BEGIN), driver(connection)
-    if options is None:
+    info, link = connection.info, driver(connection)
+    if _BEGIN not in info:
         return
-    begin, first, later = options
-    connection.info.pop(_FIRST, None)
+    begin, first, later = info.pop(_BEGIN)
+    info.pop(_FIRST, None)
 
     def heard(answer: ServerAnswer) -> None:
-        ((connection.info[_FIRST],),) = answer
+        ((info[_FIRST],),) = answer
 
     link.later((begin, ()))
     link.later((first, ()), heard)
