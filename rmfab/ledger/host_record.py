@@ -148,14 +148,14 @@ class HostRecord:
         """Return the record without locking it. Raise StationError if this user may not read it."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | _BINARY)
+            try:
+                return _read(descriptor).content
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return self.missing
-        except OSError as error:
+        except OSError as error:  # a folder can be opened, and only reading it fails
             raise self._error("cannot read the record of this pool", error) from error
-        try:
-            return _read(descriptor).content
-        finally:
-            os.close(descriptor)
 
     def others(self) -> Iterator[Holding | Unusable]:
         """Yield the records of the other ledgers on this host; those that this user may not read are passed over."""
@@ -219,7 +219,10 @@ class HostRecord:
     def _locked(self, descriptor: int) -> _Known:
         """Return what is in the file, which is locked: nobody else changes it."""
         if self._known is None:
-            self._known = _read(descriptor)
+            try:
+                self._known = _read(descriptor)
+            except OSError as error:
+                raise self._error("cannot read the record of this pool", error) from error
         return self._known
 
     def _write(self, holding: Holding) -> None:
