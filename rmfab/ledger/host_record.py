@@ -137,6 +137,8 @@ class HostRecord:
                 if files[0] is None:
                     return self.missing
                 found = _settled(files).content
+            except OSError as error:  # a folder can be opened, and only reading it fails
+                raise self._error(_UNREAD, error) from error
             finally:
                 _close(files)
             if isinstance(found, Holding) or files[1] is not None or not self.paths[1].exists():
@@ -220,9 +222,12 @@ class HostRecord:
     def _in_files(self) -> _Known:
         """Return what is in the files; they are looked at once after they were locked, and after each write."""
         if self._known is None or not self._looked:
-            looks = look_at(self._files)
-            if self._known is None or list(self._known.looks) != list(looks):
-                self._known = _known(self._files, looks)
+            try:
+                looks = look_at(self._files)
+                if self._known is None or list(self._known.looks) != list(looks):
+                    self._known = _known(self._files, looks)
+            except OSError as error:
+                raise self._error(_UNREAD, error) from error
             self._looked = True
         return self._known
 
@@ -330,6 +335,7 @@ _ADOPT = (
 )
 _BINARY = getattr(os, "O_BINARY", 0)
 _SUFFIXES = (".pool", ".pool2")
+_UNREAD = "cannot read the record of this pool"
 
 
 def _hint_of_state(folder: Path) -> str:

@@ -106,6 +106,16 @@ def test_no_record(record):
     assert not record.path.parent.exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders that open as files do")
+def test_a_folder_in_its_place(record):
+    """A folder with the name of the record is an error of the station, for who reads, and for who writes."""
+    record.path.mkdir(parents=True)
+    with pytest.raises(StationError, match="cannot read the record of this pool"):
+        record.read()
+    with pytest.raises(StationError, match="cannot open the record of this pool"):
+        write(record, some())
+
+
 def _cp(source, target):
     shutil.copyfile(source, target)
 
