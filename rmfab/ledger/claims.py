@@ -203,7 +203,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
             or event.outcome in (Outcome.FAIL, Outcome.ERROR)
         ):
             raise ValueError("a claim is recorded with steps that passed")
-        yield replace(event, serial=chosen.name, batch=chosen.batch)
+        yield event.of(chosen.name, chosen.batch)
 
 
 def _choose(

@@ -130,6 +130,12 @@ class Event:
         if self.seconds is not None:
             object.__setattr__(self, "seconds", round(float(self.seconds), 3))
 
+    def of(self, serial: str | None, batch: str | None) -> Event:
+        """Return this event as one of the identity *serial* of *batch*. What is judged at birth stays as it is."""
+        event = object.__new__(Event)
+        vars(event).update(vars(self), serial=serial, batch=batch)
+        return event
+
 
 @dataclass(frozen=True)
 class StoredEvent:

@@ -86,7 +86,7 @@ def standing_rows() -> Iterator[ColumnElement[Any]]:
 
 def standing_columns(standing: Standing) -> dict[str, Any]:
     """Return *standing* as columns of the identity table."""
-    return {name: getattr(standing, name) for name in _STANDING} | {"state": standing.state.value}
+    return {**vars(standing), "state": standing.state.value}
 
 
 def standing_changes(standings: Mapping[str, Standing]) -> Iterator[Asked]:

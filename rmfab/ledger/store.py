@@ -68,7 +68,7 @@ from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database, Weakness
 from rmfab.ledger.sql.open_database import open_database
-from rmfab.ledger.sql.outage import Away, Watcher
+from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.sql.statement import Asked, foresee, of_text
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
@@ -217,8 +217,8 @@ class Ledger(Inquiry):
                     with foresee(connection, [*_judging(known), *asked]):
                         held = self._judged(connection, known)
                         value = work(connection)
-                except Away:
-                    hold.end()  # other processes of this host need not wait for the record until the server is back
+                except Exception:
+                    hold.end()  # if the server is away: other processes of this host need not wait until it is back
                     raise
                 joins = self.shared and pool.joined(known, self._host, held) is not None
                 return value, held if joins else None, self._answered(connection)

@@ -60,12 +60,13 @@ def damaged(what: str, where: str) -> IntegrityError:
 
 def columns_of(event: Event) -> dict[str, Any]:
     """Return *event* as columns of the event table."""
-    row = {name: getattr(event, name) for name in FIELDS}
-    row["kind"] = event.kind.value
-    row["outcome"] = None if event.outcome is None else event.outcome.value
-    row["state"] = None if event.state is None else event.state.value
-    row["details"] = canonical(dict(event.details))
-    return row
+    return {
+        **vars(event),
+        "kind": event.kind.value,
+        "outcome": None if event.outcome is None else event.outcome.value,
+        "state": None if event.state is None else event.state.value,
+        "details": canonical(dict(event.details)),
+    }
 
 
 def stored(columns: Columns) -> StoredEvent:

@@ -13,12 +13,16 @@ import pytest
 from rmfab.errors import InputError, IntegrityError, LedgerError
 from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.host import PoolHost
+from rmfab.ledger.host_record import HostRecord
 from rmfab.ledger.pool_standing import AdoptionReason
+from rmfab.ledger.sql.outage import Watcher
+from rmfab.ledger.sql.postgres_pipeline import Prepared
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.ledger.transfer import transfer
 from tests.ledger.workshop import FILE, STATION, cause_of, fill, fresh, mac, make, now, order
 from tests.postgres import USER, running_server
+from tests.proxy import Proxy
 
 pytestmark = pytest.mark.peers
 
@@ -52,6 +56,61 @@ def test_two_stations_share_one_pool(address, tmp_path):
         assert given == [f"LMP-{n:06d}" for n in range(1, 11)]
         assert one.pool_standing().held
         assert two.check() == ()
+
+
+def test_a_claim_takes_two_round_trips(address, tmp_path, monkeypatch):
+    """A claim begins with all that it asks, and ends with its changes; so does one from a requested batch."""
+    trips, run = [], Prepared.run
+
+    def counted(self, link, questions):
+        trips.append([text for text, _ in questions])
+        return run(self, link, questions)
+
+    with opened(address, host(tmp_path, "one")) as one:
+        give(one, 1, "a")
+        monkeypatch.setattr(Prepared, "run", counted)
+        give(one, 2, "a")
+        one.claim(mac(3), Wish("lamp", batch="lamp-0001"), station="a", ts=now())
+    begin, end = trips[:2], trips[2:]
+    for trip in (begin, end):
+        assert len(trip) == 2
+        assert trip[0][0].startswith("BEGIN")
+        assert trip[1][-1] == "COMMIT"
+
+
+def test_claims_beside_changes_that_run_alone(address, tmp_path):
+    """Two processes of one host, one that claims and one that makes batches, never wait for each other for ever."""
+    with opened(address, host(tmp_path, "one")) as one, opened(address, host(tmp_path, "one")) as same:
+
+        def make_some():
+            for number in range(2, 7):
+                make(same, f"lamp-{number:04d}", size=2)
+
+        other = threading.Thread(target=make_some)
+        other.start()
+        for board in range(10):
+            give(one, board, "a")
+        other.join()
+        assert len(one.batches()) == 6
+        assert one.check() == ()
+
+
+def test_nobody_waits_for_a_record_while_the_server_is_away(server, address, tmp_path, monkeypatch):
+    """A process that waits for a server that is away does not keep the record of its host."""
+    one, checks = host(tmp_path, "one"), []
+    with Proxy(server.socket) as proxy:
+        with opened(proxy.url(address.partition("?")[0].rpartition("/")[2], USER), one) as ledger:
+            give(ledger, 1)
+
+            def waits():
+                with HostRecord(one, ledger.id).hold(patience=0.1) as hold:
+                    checks.append(hold.read())
+                return len(checks) < 3
+
+            monkeypatch.setattr(ledger, "_occupy", lambda *_: proxy.refuse())  # the record is locked by then
+            with ledger.guarded(Watcher(waits, lambda _: None)):
+                assert cause_of(give, ledger, 2) == "ledger-away"
+        assert len(checks) >= 3
 
 
 def test_two_processes_close_one_batch(address, tmp_path):

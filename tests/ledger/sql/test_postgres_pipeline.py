@@ -73,6 +73,40 @@ def test_a_value_that_cannot_be_sent(link):
     assert [list(answer) for answer in link.at_once([(VALUE, ["a"])])] == [[]]
 
 
+def test_what_is_put_off_goes_with_what_comes_next(link):
+    """Statements that are put off run first, in one round trip with the next question, a cursor's, or COMMIT."""
+    heard = []
+    link.later(("BEGIN", []))
+    link.later(("SELECT 1", []), heard.append)
+    link.later((ADD, ["a", "x"]))
+    assert heard == []
+    assert [list(answer) for answer in link.at_once([(VALUE, ["a"])])] == [[("x",)]]
+    assert [list(answer) for answer in heard] == [[(1,)]]
+    link.later((ADD, ["b", "y"]))
+    assert link.execute("SELECT count(*) FROM meta WHERE name IN ('a', 'b')").fetchone() == (2,)
+    link.later((ADD, ["c", "z"]))
+    link.commit()
+    link.later((ADD, ["d", "z"]))
+    link.rollback()
+    assert [list(answer) for answer in link.at_once([(VALUE, [name]) for name in "abcd"])] == [
+        [("x",)],
+        [("y",)],
+        [("z",)],
+        [],
+    ]
+
+
+def test_nothing_is_committed_after_an_error(link):
+    """If a statement that was put off until COMMIT fails, the transaction is not committed."""
+    link.later(("BEGIN", []))
+    link.later((ADD, ["a", "x"]))
+    link.later((ADD, ["a", "y"]))
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        link.commit()
+    link.rollback()
+    assert [list(answer) for answer in link.at_once([(VALUE, ["a"])])] == [[]]
+
+
 def test_a_session_that_the_server_ends(link):
     """The server's reason is raised, not that its end was noticed later."""
     with pytest.raises(psycopg.errors.AdminShutdown):

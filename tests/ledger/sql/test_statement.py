@@ -4,10 +4,11 @@ import re
 
 import pytest
 
+from rmfab.errors import IntegrityError
 from rmfab.ledger.claims import _LOWEST_IN_NAMED, _LOWEST_IN_OLDEST, _LOWEST_UNLOCKED
 from rmfab.ledger.host import this_host
 from rmfab.ledger.sql.open_database import open_database
-from rmfab.ledger.sql.statement import change, driver, foresee, of_text
+from rmfab.ledger.sql.statement import MissingRow, answered, change, driver, foresee, of_text
 from tests.ledger.workshop import at, fresh
 
 VALUE = of_text("SELECT value FROM meta WHERE name = :name")
@@ -34,6 +35,31 @@ def test_a_change_ends_what_was_foreseen(connection):
             change(connection, [], [(SET, HOLDER | {"value": "x"})])
             assert VALUE.first(connection, HOLDER) == {"value": "x"} != before
         assert VALUE.first(connection, HOLDER) == {"value": "x"}
+
+
+def test_a_change_of_a_row_that_is_missing(place):
+    """A change whose row does not exist fails, and nothing of its transaction is written."""
+    fresh(place).close()
+    database = open_database(at(place), create=False, patience=30, state=this_host().state)
+
+    def changed(connection):
+        change(connection, [], [(SET, HOLDER | {"value": "x"}), (SET, {"name": "none", "value": "x"})])
+
+    with pytest.raises((MissingRow, IntegrityError)) as caught:
+        database.commit(changed)
+    assert isinstance(caught.value, MissingRow) or caught.value.cause == "ledger-corrupt"
+    with database.reading() as connection:
+        assert VALUE.first(connection, HOLDER) != {"value": "x"}
+    database.dispose()
+
+
+def test_what_is_known_is_not_asked(connection):
+    """An answer that is known without the database counts until the next change."""
+    with foresee(connection, []):
+        answered(connection, (VALUE, HOLDER), ())
+        assert VALUE.first(connection, HOLDER) is None
+        change(connection, [], [(SET, OTHER | {"value": "x"})])
+        assert VALUE.first(connection, HOLDER) is not None
 
 
 def test_what_was_foreseen_ends_with_its_block(connection):
