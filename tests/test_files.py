@@ -382,6 +382,12 @@ def test_who_must_act(number: int, kind: type[RmfabError], cause: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="resource limits")
+def test_a_read_only_disk_has_a_hint(tmp_path: Path) -> None:
+    """Where nothing can be written, the hint says to go elsewhere."""
+    told = file_error("cannot write this file", OSError(errno.EROFS, "Read-only file system"), str(tmp_path / "a"))
+    assert told.hint == "its disk is read-only: choose a different place"
+
+
 def test_too_many_open_files(tmp_path: Path) -> None:
     """A process that may open no more files gets that said, and nothing half-written."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
