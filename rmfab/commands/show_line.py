@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 def show_line(request: LineRequest) -> None:
     """Run and show the line of the workspace. Raise the error that determines the exit code."""
+    from rmfab.commands.language import speech
     from rmfab.operations.run_line import run_line
 
     workspace = terminal.workspace()
     with labels_unseen(workspace):
-        run = run_line(workspace, request, terminal.TERMINAL)
+        run = run_line(workspace, request, terminal.CommandTerminal(speech().said))
         show_run(run, single=len(run.slots) == 1 and not request.loop)
 
 
@@ -65,9 +66,9 @@ def show_on_screen(
     from rmfab.screen.screen_terminal import ScreenTerminal
     from rmfab.screen.show import ScreenOptions, show_screen
 
-    ours = ScreenTerminal(terminal.TERMINAL)
     request = replace(request, loop=True)
     spoken = Language.ENGLISH if only_ascii else language()
+    ours = ScreenTerminal(terminal.CommandTerminal(speech_in(spoken).said))
     run = run_line(workspace, request, ours)
     end = ShiftEnd(speech_in(spoken))
     colours = "NO_COLOR" not in os.environ

@@ -124,8 +124,12 @@ def _hidden(question: str) -> str:
 class CommandTerminal:
     """The terminal of a command line: messages on stderr, questions if stdin is a terminal.
 
-    A live display would draw over other text, so everything that is printed takes it off the terminal first.
+    A live display would draw over other text, so everything that is printed takes it off the terminal first. *said*
+    puts a text into the operator's language.
     """
+
+    def __init__(self, said: Callable[[str], str] = str) -> None:
+        self._said = said
 
     @property
     def interactive(self) -> bool:
@@ -134,13 +138,13 @@ class CommandTerminal:
 
     def say(self, text: str) -> None:
         """Print one line of information, unless -q was given."""
-        say(text)
+        say(self._said(text))
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Print one line of warning and its hint, even with -q."""
-        warn(text)
+        warn(self._said(text))
         if hint:
-            speak(f"rmfab: hint: {hint}")
+            speak(f"rmfab: hint: {self._said(hint)}")
 
     def confirm(self, question: str) -> bool:
         """Ask a yes-or-no question, until it is answered with one of them; return the answer. Enter alone is no."""

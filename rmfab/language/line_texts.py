@@ -1,5 +1,5 @@
-"""The messages of the line that are translated: what `rmfab.line` says to an operator, with `{}` for what varies, and
-the words of its steps and labels.
+"""The messages of the line that are translated: what `rmfab.line` says to an operator, with `{}` for what varies, what
+`rmfab run` says before it, and the words of its steps and labels. The parts of a `{list}` are messages.
 
 A message comes out of the line as a finished text; `Speech.said` finds the one that it was made of. A test looks for
 the fixed parts of each in the code of the line, so that a message which is changed there is changed here.
@@ -64,6 +64,37 @@ LINE_TEXTS = (
     "a worn pin?",
     "as on {slots}: parts or release?",
     "{passed} of {whole} boards passed at first, {percent} % on the others: {guess}",
+    "each unit proves: {list}",
+    "tried, since the build does not show it: {list}",
+    "skipped: {list} ({why})",
+    "boot log",
+    "QR payload",
+    "console node id",
+    "console signature",
+    "provisioning session",
+    "challenge",
+    "connection to the broker",
+    "nothing for certain",
+    "no step provision",
+    "a unit has no node id and key before it is claimed",
+    "the firmware has no console command {name}",
+    "the firmware has no console commands",
+    "the firmware does not print its QR payload",
+    "the firmware has no challenge-response",
+    "the firmware has no console (CONFIG_ESP_CONSOLE_NONE)",
+    "the firmware's console is not on UART0",
+    "the firmware's console is on the chip's USB, not on this slot's port",
+    "the firmware's console is not on the chip's USB, which the slot is connected to",
+    "connect the port that the firmware's console is on to hear it",
+    "release {name}, seq {seq}, signed by {signers}",
+    "signatures are not checked: there is no trust file here (--trust FILE, `rmfab trust import`)",
+    "this release is not signed; {why}",
+    "allow_unsigned in product.toml accepts it",
+    "this station has no printer: the units will have no label",
+    "look whether there is one: `rmfab label {serial} --came-out yes`, or no, settles it",
+    "scan the test code; `rmfab printer test-code` prints it",
+    "the scanner types every character",
+    "this host could not return to its Wi-Fi network: {why}",
 )
 STEP_WORDS = (
     "detect",

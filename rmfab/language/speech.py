@@ -89,8 +89,11 @@ class Speech:
             return text
         for pattern, known in _patterns():
             if match := pattern.fullmatch(text):
-                return self.tr(known, **{name: self.said(value) for name, value in match.groupdict().items()})
+                return self.tr(known, **{name: self._field(name, value) for name, value in match.groupdict().items()})
         return text
+
+    def _field(self, name: str, value: str) -> str:
+        return ", ".join(map(self.said, value.split(", "))) if name == "list" else self.said(value)
 
 
 @cache

@@ -338,3 +338,15 @@ def test_the_error_of_a_single_unit_is_in_the_operators_language(terminal: Termi
     assert f"rmfab: hint: {speech.tr(cause.remedy)}\n" in said.err
     told = terminal(*argv, "--unit-url", "http://127.0.0.1:9", "--json")
     assert "port does not exist" in told.out
+
+
+def test_what_run_says_before_it_is_in_the_operators_language(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """With --lang zh_CN what a run says of its release and its proofs is Chinese, the parts of a list, too."""
+    argv = ("run", "--port", "/dev/nowhere", "--release", build, "--unit-url", "http://127.0.0.1:9")
+    said = terminal("-C", lamp, *argv, "--lang", "zh_CN")
+    speech = speech_in(Language.CHINESE)
+    assert speech.said("this release is not signed; allow_unsigned in product.toml accepts it") in said.err
+    for proof in ("boot log", "console node id"):
+        assert speech.tr(proof) in said.err
+    assert "each unit proves" not in said.err
+    assert "each unit proves: boot log, " in terminal("-C", lamp, *argv).err
