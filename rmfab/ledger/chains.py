@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,9 +27,8 @@ from rmfab.files import is_safe_name
 from rmfab.ledger.badge import signed, worn
 from rmfab.ledger.events import Event
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.questions import OWN_EVENTS, event_at
+from rmfab.ledger.questions import OWN_EVENTS
 from rmfab.ledger.sql import schema
-from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.evidence import Evidence, leave, left
 from rmfab.ledger.sql.statement import Asked, MissingRow, Statement, change
 from rmfab.ledger.stored_events import FIELDS, chain_hash, columns_of, damaged
@@ -56,9 +55,15 @@ _MOST = 8
 _ADVANCE = Statement(
     update(schema.chain).where(schema.chain.c.id == bindparam("of_chain")), ("of_chain", "last_seq", "last_hash")
 )
-_OPEN = Statement(
-    select(schema.chain).where(schema.chain.c.station == bindparam("of_station"), schema.chain.c.open).with_for_update()
+_IS_OPEN = and_(schema.chain.c.station == bindparam("of_station"), schema.chain.c.open)
+_OPEN = Statement(select(schema.chain).where(_IS_OPEN).with_for_update())
+_LAST = Statement(
+    select(schema.event).where(
+        schema.event.c.chain == select(schema.chain.c.id).where(_IS_OPEN).scalar_subquery(),
+        schema.event.c.seq == select(schema.chain.c.last_seq).where(_IS_OPEN).scalar_subquery(),
+    )
 )
+"""By the key of the table, whatever the database believes of its size."""
 _HEADS = select(schema.chain.c.id, schema.chain.c.last_seq, schema.chain.c.last_hash)
 _OPEN_HEADS = _HEADS.where(schema.chain.c.open)
 
@@ -99,9 +104,10 @@ def _add(count: int) -> Statement:
     return Statement(insert(schema.event).values([{n: bindparam(f"{n}_{at}") for n in _EVENT} for at in range(count)]))
 
 
-def foreseen(station: str) -> Asked:
-    """Return what `append` asks."""
-    return _OPEN, {"of_station": station}
+def foreseen(station: str) -> Iterator[Asked]:
+    """Yield what `append` asks."""
+    yield _OPEN, {"of_station": station}
+    yield _LAST, {"of_station": station}
 
 
 def heads(connection: Connection, *, opened: bool = False, station: str | None = None) -> dict[str, Head]:
@@ -156,7 +162,7 @@ def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[s
     if row["last_seq"] == 0:
         sound = row["last_hash"] == genesis(ledger_id, row["id"], station)
     else:
-        last = event_at(asking(connection), row["id"], row["last_seq"])
+        last = _LAST.first(connection, {"of_station": station})
         sound = last is not None and last["hash"] == row["last_hash"] == chain_hash(last["prev_hash"], last)
     if not sound:
         raise damaged("the last event of the station was changed after it was written", f"station {station}")

@@ -29,9 +29,9 @@ from rmfab.ledger.queries import (
     standing_value,
 )
 from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
-from rmfab.ledger.soundness import refuse_damaged
+from rmfab.ledger.soundness import events_of, refuse_damaged
 from rmfab.ledger.sql import schema
-from rmfab.ledger.sql.statement import Statement, foresee
+from rmfab.ledger.sql.statement import Asked, Statement, foresee
 from rmfab.ledger.standing import Standing, project
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import columns_of
@@ -264,6 +264,13 @@ def _projected(standing: Standing, event: Event, misfits: list[str] | None) -> t
 
 def _filled(event: Event, batch: str, standing: Standing) -> Event:
     return replace(event, batch=event.batch or batch, mac=event.mac or standing.mac)
+
+
+def foreseen(events: Iterable[Event]) -> Iterator[Asked]:
+    """Yield what `record` asks for *events*, so that a server can be asked at once. See `statement.foresee`."""
+    for serial in islice(sorted({event.serial for event in events if event.serial is not None}), PAGE):
+        yield _STANDS, {"of_serial": serial}
+        yield events_of(serial)
 
 
 def _standings(connection: Connection, serials: set[str]) -> Iterator[tuple[str, tuple[str, Standing]]]:

@@ -52,7 +52,8 @@ def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> N
         own = _ROW.first(connection, {"of_serial": serial})
         if own is None or own["serial"] != serial or standing_value(own) != standing:
             raise damaged("the unit's record and its indexes contradict each other", serial)
-    rows = list(_EVENTS.rows(connection, {"of_serial": serial}))
+    events, values = events_of(serial)
+    rows = list(events.rows(connection, values))
     for row in rows:
         if chain_hash(row["prev_hash"], row) != row["hash"]:
             raise damaged("an event was changed after it was written", serial)
@@ -76,7 +77,12 @@ def with_history(query: Select[Any]) -> Statement:
 def note_history(connection: Connection, unit: Values) -> None:
     """Spare `refuse_damaged` a question about *unit*, a row of `with_history`, if it has no events."""
     if not unit[_HAS_EVENTS]:
-        answered(connection, (_EVENTS, {"of_serial": unit["serial"]}), ())
+        answered(connection, events_of(unit["serial"]), ())
+
+
+def events_of(serial: str) -> Asked:
+    """Return what `refuse_damaged` asks."""
+    return _EVENTS, {"of_serial": serial}
 
 
 def refuse_forgotten(connection: Connection, mac: str) -> None:

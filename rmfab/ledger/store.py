@@ -186,17 +186,20 @@ class Ledger(Inquiry):
                 self._occupy(connection, station)
             yield connection
 
-    def _add(self, station: str, work: Callable[[Connection], T]) -> T:
+    def _add(self, station: str, work: Callable[[Connection], T], foreseen: Iterable[Asked] = ()) -> T:
         """Run *work*, which adds what *station* did and takes nothing from the pool, in a transaction of its own.
 
-        *work* may run twice, as `Database.commit` says.
+        *work* may run twice, as `Database.commit` says. *foreseen*: what it asks first.
         """
+        asked = (*chains.foreseen(station), *foreseen)
 
         def added(connection: Connection) -> T:
             wear(connection, self.badge)
-            self._judge(connection)
+            known = self._record.read()
             self._occupy(connection, station)
-            return work(connection)
+            with foresee(connection, [*_judging(known), *asked]):
+                self._judged(connection, known, taking=False)
+                return work(connection)
 
         return self._database.commit(added)
 
@@ -206,7 +209,7 @@ class Ledger(Inquiry):
         The record is locked from the check until it is written. *work* may run twice, as `Database.commit` says.
         *foreseen*: what *work* asks first.
         """
-        asked = (chains.foreseen(station), *foreseen)
+        asked = (*chains.foreseen(station), *foreseen)
         with self._record.hold(self._patience) as hold:
 
             def taken(connection: Connection) -> tuple[T, PoolStanding | None, Mapping[str, Head]]:
@@ -397,7 +400,11 @@ class Ledger(Inquiry):
     def record(self, station: str, events: Iterable[Event]) -> None:
         """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
         said = tuple(events)
-        self._add(station, lambda connection: outcomes.record(connection, self.id, station, said))
+        self._add(
+            station,
+            lambda connection: outcomes.record(connection, self.id, station, said),
+            outcomes.foreseen(said),
+        )
 
     def replay(self, station: str, events: Iterable[Event], after: Mapping[str, int]) -> tuple[str, ...]:
         """Add steps and verdicts that were kept elsewhere while this ledger was away; each is added once.

@@ -12,6 +12,7 @@ import pytest
 
 from rmfab.errors import InputError, IntegrityError, LedgerError
 from rmfab.ledger.claim_terms import Carried, Wish
+from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import HostRecord
 from rmfab.ledger.pool_standing import AdoptionReason
@@ -58,8 +59,8 @@ def test_two_stations_share_one_pool(address, tmp_path):
         assert two.check() == ()
 
 
-def test_a_claim_takes_two_round_trips(address, tmp_path, monkeypatch):
-    """A claim begins with all that it asks, and ends with its changes; so does one from a requested batch."""
+def test_claims_and_steps_take_two_round_trips(address, tmp_path, monkeypatch):
+    """A claim begins with all that it asks, and ends with its changes, also from a requested batch; so does a step."""
     trips, run = [], Prepared.run
 
     def counted(self, link, questions):
@@ -67,15 +68,15 @@ def test_a_claim_takes_two_round_trips(address, tmp_path, monkeypatch):
         return run(self, link, questions)
 
     with opened(address, host(tmp_path, "one")) as one:
-        give(one, 1, "a")
+        step = Event(now(), EventKind.STEP, serial=give(one, 1, "a").serial, step="flash", state=State.FLASHED)
+        one.record("a", [step])
         monkeypatch.setattr(Prepared, "run", counted)
         give(one, 2, "a")
+        one.record("a", [step])
         one.claim(mac(3), Wish("lamp", batch="lamp-0001"), station="a", ts=now())
-    begin, end = trips[:2], trips[2:]
-    for trip in (begin, end):
-        assert len(trip) == 2
-        assert trip[0][0].startswith("BEGIN")
-        assert trip[1][-1] == "COMMIT"
+    assert len(trips) == 6
+    assert all(trip[0].startswith("BEGIN") for trip in trips[::2])
+    assert all(trip[-1] == "COMMIT" for trip in trips[1::2])
 
 
 def test_claims_beside_changes_that_run_alone(address, tmp_path):
@@ -267,6 +268,7 @@ def test_a_server_that_was_killed(tmp_path, mode):
 _OTHER_HOST = """
 import sys
 from pathlib import Path
+from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.store import Ledger
 state = Path(sys.argv[2]); state.mkdir(exist_ok=True)

@@ -91,12 +91,12 @@ def foresee(connection: Connection, asked: Iterable[Asked]) -> Iterator[None]:
 
     It may be asked in vain. A file is not asked: it is not a network away.
     """
-    asked = list(asked) if is_remote(connection) else []
-    answers = _run(connection, asked)
     info = connection.info  # of a connection that is lost in the block, it cannot be asked for any more
     before = info.get(_AHEAD)
-    keys = [statement._key(values) for statement, values in asked]
-    info[_AHEAD] = (before or {}) | dict(zip(keys, answers, strict=True))
+    ahead = before or {}
+    keys = {statement._key(values): (statement, values) for statement, values in asked} if is_remote(connection) else {}
+    new = {key: one for key, one in keys.items() if key not in ahead}
+    info[_AHEAD] = ahead | dict(zip(new, _run(connection, new.values()), strict=True))
     try:
         yield
     finally:
@@ -149,6 +149,8 @@ def driver(connection: Connection) -> Any:
 def _run(connection: Connection, asked: Iterable[Asked]) -> list[Any]:
     """Run what is *asked* in order, on a server in one round trip; return a cursor of the driver for each."""
     asked = list(asked)
+    if not asked:
+        return []
     questions = [statement._question(connection.dialect, values) for statement, values in asked]
     link = driver(connection)
     answers = link.at_once(questions) if is_remote(connection) else [link.execute(*one) for one in questions]
