@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rmfab.identity.sealed_record import SealedRecord
@@ -170,16 +171,16 @@ def start(jobs: list[list[str]], extra: dict[str, str]) -> list[subprocess.Popen
     return processes
 
 
-def release(processes: list[subprocess.Popen[str]]) -> list[tuple[float, ...]]:
-    """Let *processes* go on, which wait for a line; return what each prints, the times of its start and end first."""
+def release(processes: Sequence[subprocess.Popen[str]], line: str = "\n") -> list[tuple[float, ...]]:
+    """Let *processes* go on, which wait for a *line*; return what each prints, the times of its start and end first."""
     for process in processes:
         assert process.stdin is not None
-        process.stdin.write("\n")
+        process.stdin.write(line)
         process.stdin.flush()
     return [tuple(map(float, process.stdout.readline().split())) for process in processes if process.stdout is not None]
 
 
-def end(processes: list[subprocess.Popen[str]]) -> None:
+def end(processes: Sequence[subprocess.Popen[str]]) -> None:
     """Wait until *processes* have ended; those that read once more find no line."""
     for process in processes:
         process.communicate()

@@ -7,19 +7,26 @@ chain and the host's record. The server is Debian's, in a temporary folder, with
 
 Stations and server share the cores here. On machines of their own, stations share only the server: the ratio of its CPU
 time per claim tells what one server can carry.
+
+Both crews of stations are there from the beginning and take turns, so that other work on the machine slows both.
 """
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.claims import TS, end, make, refuse_wrong, release, start, steps
+from rmfab.cli import NEW_OBJECTS
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.store import Ledger
@@ -30,6 +37,7 @@ TARGET = 0.5
 _WARM = 8
 """The claims of each station that are not counted, on both sides: a line runs for a shift, with statements that driver
 and server have prepared by then."""
+_TURNS = 6
 
 _RAW = """
 import sys, time, psycopg
@@ -47,24 +55,47 @@ with psycopg.connect(address, autocommit=True) as link:
                 "INSERT INTO event (chain, station, seq, ts, kind, serial, mac, details, prev_hash, hash) "
                 "VALUES (%s, %s, %s, 'now', 'claim', %s, %s, '{}', '', '')",
                 (name, name, board, serial, mac))
-    for board in range(first, first + warm):
-        claim(board)
-    print("ready", flush=True); sys.stdin.readline()
-    began, cpu = time.monotonic(), time.process_time()
-    for board in range(first + warm, first + warm + count):
-        claim(board)
-    print(began, time.monotonic(), time.process_time() - cpu, flush=True)
-    sys.stdin.readline()
+    boards = iter(range(first, first + warm + count))
+    for _ in range(warm):
+        claim(next(boards))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        began, cpu = time.monotonic(), time.process_time()
+        for _ in range(int(line)):
+            claim(next(boards))
+        print(began, time.monotonic(), time.process_time() - cpu, flush=True)
 """
 
 
-@dataclass(frozen=True)
-class Rate:
-    """What stations did together: claims *per_second*, and the CPU milliseconds per claim of *station* and *server*."""
+@dataclass
+class Crew:
+    """*stations* that work in turns: how long they took, and the CPU time of theirs and of the *server* meanwhile."""
 
-    per_second: float
-    station: float
-    server: float
+    server: Server
+    processes: Sequence[subprocess.Popen[str]]
+    claims: int = 0
+    seconds: float = 0.0
+    busy: float = 0.0
+    busy_server: float = 0.0
+
+    def work(self, each: int) -> None:
+        """Let every station claim for *each* so many boards."""
+        before = self.server.cpu_seconds()
+        times = release(self.processes, f"{each}\n")
+        self.busy_server += self.server.cpu_seconds() - before  # they are still connected: a shift ends once
+        self.claims += each * len(self.processes)
+        self.seconds += max(ended for _, ended, _ in times) - min(began for began, _, _ in times)
+        self.busy += sum(cpu for _, _, cpu in times)
+
+    @property
+    def rate(self) -> float:
+        """Claims per second."""
+        return self.claims / self.seconds
+
+    @property
+    def cpu(self) -> tuple[float, float]:
+        """The CPU milliseconds per claim of a station, and of the server."""
+        return 1e3 * self.busy / self.claims, 1e3 * self.busy_server / self.claims
 
 
 def measure(count: int) -> int:
@@ -72,28 +103,40 @@ def measure(count: int) -> int:
     ratio = 0.0
     with running_server(durable=True) as server:
         for stations in STATIONS:
-            each = max(1, count // stations)
-            raw = rate(server, f"raw{stations}", stations, each, raw_job)
-            ours = rate(server, f"ours{stations}", stations, each, our_job)
+            each = _TURNS * max(1, count // stations // _TURNS)
+            with (
+                crew(server, f"raw{stations}", stations, each, raw_job) as raw,
+                crew(server, f"ours{stations}", stations, each, our_job) as ours,
+            ):
+                for _ in range(_TURNS):
+                    raw.work(each // _TURNS)
+                    ours.work(each // _TURNS)
             refuse_wrong(server.url(f"ours{stations}"), (each + _WARM) * stations)
-            ratio = ours.per_second / raw.per_second
-            print(
-                f"{stations:2} stations: {ours.per_second:6.1f} claims per second, "
-                f"psycopg alone {raw.per_second:6.1f}: {ratio:.2f} of it (target {TARGET})"
-            )
-            print(
-                f"   CPU per claim: station {ours.station:.2f} ms, server {ours.server:.2f} ms; psycopg alone "
-                f"{raw.station:.2f} ms, {raw.server:.2f} ms: the server carries {raw.server / ours.server:.2f} of it, "
-                f"both {(raw.station + raw.server) / (ours.station + ours.server):.2f}",
-                flush=True,
-            )
+            ratio = ours.rate / raw.rate
+            tell(stations, ours, raw)
     return int(ratio < TARGET)
 
 
-def rate(
+def tell(stations: int, ours: Crew, raw: Crew) -> None:
+    """Print what two crews of *stations* did."""
+    (station, server), (raw_station, raw_server) = ours.cpu, raw.cpu
+    print(
+        f"{stations:2} stations: {ours.rate:6.1f} claims per second, psycopg alone {raw.rate:6.1f}: "
+        f"{ours.rate / raw.rate:.2f} of it (target {TARGET})"
+    )
+    print(
+        f"   CPU per claim: station {station:.2f} ms, server {server:.2f} ms; psycopg alone {raw_station:.2f} ms, "
+        f"{raw_server:.2f} ms: the server carries {raw_server / server:.2f} of it, both "
+        f"{(raw_station + raw_server) / (station + server):.2f}; load {os.getloadavg()[0]:.0f}",
+        flush=True,
+    )
+
+
+@contextmanager
+def crew(
     server: Server, database: str, stations: int, each: int, job: Callable[[str, int, int, Path], list[str]]
-) -> Rate:
-    """Return what *stations* processes do, which run what *job* returns, with *each* so many claims."""
+) -> Iterator[Crew]:
+    """Yield *stations* processes, which run what *job* returns, for *each* so many claims in a new *database*."""
     server.execute(f"CREATE DATABASE {database} TEMPLATE template0")
     make(server.url(database), stations * (each + _WARM))
     server.execute("ANALYZE", database)
@@ -101,15 +144,10 @@ def rate(
     url, boards = server.url(database), each + _WARM
     try:
         processes = start([job(url, n * boards, each, folder / f"bench-{n}") for n in range(stations)], {})
-        before = server.cpu_seconds()
-        times = release(processes)
-        busy = server.cpu_seconds() - before  # the stations are still connected: a shift ends once
+        yield Crew(server, processes)
         end(processes)
     finally:
         shutil.rmtree(folder)
-    claims = stations * each
-    seconds = max(ended for _, ended, _ in times) - min(began for began, _, _ in times)
-    return Rate(claims / seconds, 1e3 * sum(cpu for _, _, cpu in times) / claims, 1e3 * busy / claims)
 
 
 def raw_job(address: str, first: int, count: int, state: Path) -> list[str]:
@@ -125,16 +163,17 @@ def our_job(address: str, first: int, count: int, state: Path) -> list[str]:
 def work(address: str, first: int, count: int, state: Path) -> None:
     """Claim for *count* boards, as the line of the station named as the folder *state* does."""
     state.mkdir()
+    gc.set_threshold(NEW_OBJECTS)  # as every command of rmfab does
     with Ledger.open(address, create=False, host=PoolHost(state, state.name)) as ledger:
-        for board in range(first, first + _WARM):
-            claim(ledger, board, state.name)
+        boards = iter(range(first, first + _WARM + count))
+        for _ in range(_WARM):
+            claim(ledger, next(boards), state.name)
         print("ready", flush=True)
-        sys.stdin.readline()
-        began, cpu = time.monotonic(), time.process_time()
-        for board in range(first + _WARM, first + _WARM + count):
-            claim(ledger, board, state.name)
-        print(began, time.monotonic(), time.process_time() - cpu, flush=True)
-        sys.stdin.readline()
+        for line in sys.stdin:
+            began, cpu = time.monotonic(), time.process_time()
+            for _ in range(int(line)):
+                claim(ledger, next(boards), state.name)
+            print(began, time.monotonic(), time.process_time() - cpu, flush=True)
 
 
 def claim(ledger: Ledger, board: int, station: str) -> None:

@@ -71,7 +71,7 @@ COMMANDS = {
     "completion": "Complete the command line with the tab key in bash, zsh or fish.",
 }
 
-_NEW_OBJECTS = 20_000
+NEW_OBJECTS = 20_000
 """How many objects are new when Python looks for cycles of garbage, 700 by default (docs.python.org, gc.set_threshold).
 
 Imports make tens of thousands of objects, and all of them stay: with the default, a tenth of the time until `flash`
@@ -354,7 +354,7 @@ def run() -> None:
     """Run the console script. SIGTERM and SIGHUP end a command as ^C does."""
     repeat_lost_interrupts()
     _replace_closed_streams()
-    gc.set_threshold(_NEW_OBJECTS)
+    gc.set_threshold(NEW_OBJECTS)
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.peers
 USER = "rmfab"
 _NUMBERS = itertools.count(1)
 _LIMIT = 60.0
-_SETTINGS = ("-c", "listen_addresses=", "-c", "max_connections=200")
+_SETTINGS = ("-c", "listen_addresses=", "-c", "max_connections=300")
 _MORTAL = ("setpriv", "--pdeathsig", "QUIT")
 """The server ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG), and so with the tests."""
 _OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -6,10 +6,12 @@ import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,58 @@ def test_the_moments(tmp_path: Path) -> None:
         )
         assert (done.returncode, file.read_bytes()) == (status, content), done.stderr
         assert ("No space left on device" in done.stderr) == (fault is Fault.FULL)
+
+
+_FULL = """
+import os, sys
+from pathlib import Path
+from rmfab.ledger.store import Ledger
+from tests.crash.faults import Fault, arm, seen
+from tests.ledger.workshop import fresh
+folder, step = Path(sys.argv[1]), int(sys.argv[2])
+old = fresh(folder / "old.db")
+
+def makes(place):
+    Ledger.open(place / "new.db", create=True).close()
+
+def copies(place):
+    old.backup(place / "new.db")
+
+for work in (makes, copies):
+    number, done = step, False
+    while not done:
+        place = folder / f"{work.__name__}-{number}"
+        place.mkdir()
+        if (child := os.fork()) == 0:
+            arm(Fault.FULL, number)
+            try:
+                work(place)
+            finally:
+                os._exit(int(seen() < number))
+        done = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        number += step
+os._exit(0)
+"""
+
+
+def test_a_disk_that_is_full_while_a_ledger_is_made(tmp_path: Path) -> None:
+    """A new ledger or a backup for which the disk has no room is not there, or is whole; a backup never looks as if it
+    held the pool."""
+    library = build_library(tmp_path)
+    if library is None:
+        pytest.skip("no C compiler")
+    environment = dict(os.environ) | {"LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)}
+    environment["RMFAB_STATE"] = str(tmp_path / "state")
+    made = subprocess.run([sys.executable, "-c", _FULL, tmp_path, "3"], env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    found = list(tmp_path.glob("*-*/new.db"))
+    assert found
+    for path in found:
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], path
+            if path.parent.name.startswith("copies"):
+                assert connection.execute("SELECT count(*) FROM meta WHERE name = 'copy'").fetchone() == (1,), path
+                assert connection.execute("SELECT count(*) FROM meta WHERE name = 'holder'").fetchone() == (0,), path
 
 
 def test_sixteen_processes_at_once(tmp_path: Path) -> None:

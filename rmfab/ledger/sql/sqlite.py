@@ -227,6 +227,14 @@ class SqliteDatabase:
         finally:
             connection.close()
 
+    def settle(self) -> None:
+        """Write everything into the file itself, for a file that gets its name without its -wal."""
+        connection = self._engine.raw_connection()
+        try:
+            _settle(connection.driver_connection, self._shown)  # type: ignore[arg-type]
+        finally:
+            connection.close()
+
     def dispose(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -257,6 +265,7 @@ def new_file(path: Path, patience: float, revision: str = HEAD) -> Iterator[Sqli
                 with database.writing() as connection:
                     migrate(connection, revision)
             yield database
+            database.settle()
         finally:
             database.dispose()
 
@@ -335,6 +344,7 @@ def _copy(engine: Engine, copy: Path) -> None:
         try:
             source.driver_connection.backup(destination)  # type: ignore[union-attr]
             _mark_as_copy(destination)
+            _settle(destination, copy)
             sound = destination.execute("PRAGMA quick_check").fetchone()[0]
         finally:
             destination.close()
@@ -342,6 +352,15 @@ def _copy(engine: Engine, copy: Path) -> None:
         source.close()
     if sound != "ok":
         raise IntegrityError(f"the copy is damaged: {sound}", where=str(copy), cause="ledger-corrupt")
+
+
+def _settle(connection: sqlite3.Connection, where: Path) -> None:
+    """Write what is in the -wal into the file. SQLite does so when it is closed, too, but does not say if it could not,
+    as on a full disk. Raise what SQLite raises, or LedgerError.
+    """
+    (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise LedgerError(LOCKED, where=str(where), hint=UNLOCK, cause="ledger-locked")
 
 
 def _mark_as_copy(copy: sqlite3.Connection) -> None:
