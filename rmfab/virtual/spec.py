@@ -168,8 +168,14 @@ class BoardSpec:
 
     def swapped(self, faults: tuple[FaultCall, ...] = ()) -> BoardSpec:
         """Return a different board of the same kind: a different MAC, its own blank flash, and only these *faults*."""
-        mac = self.base_mac[:3] + hashlib.sha256(self.base_mac).digest()[:3]
+        number = int.from_bytes(self.base_mac[3:], "big") * _FACTOR + _SUMMAND & 0xFFFFFF
+        mac = self.base_mac[:3] + number.to_bytes(3, "big")
         return replace(self, mac=mac, flash_file=None, faults=faults, burnt=None)
+
+
+_FACTOR, _SUMMAND = 1664525, 1013904223
+"""Of a generator with the full period of 2**24 (Knuth, TAOCP 2, 3.2.1.2, theorem A): two slots whose boards are swapped
+again and again never come to the same boards one after the other, as with a hash."""
 
 
 def derived_mac(chip: Chip, index: int) -> bytes:
