@@ -12,13 +12,12 @@ import argparse
 import hashlib
 import sqlite3
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.merge import GROWTH, most_memory
+from benchmarks.flat_memory import in_process, judge, most_memory
 from benchmarks.workspaces import with_batch
 from rmfab.cloud.registration_files import ExportForm
 from rmfab.operations.advance import completed
@@ -35,25 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.export:
         print(*export(options.export), most_memory())
         return 0
-    measured = [_measure(units) for units in (options.units // 10, options.units)]
-    growth = measured[1] - measured[0]
-    print(f"memory grows by {growth:.0f} MB (target {GROWTH:.0f} MB)")
-    return int(growth > GROWTH)
+    return judge(options.units, _measure)
 
 
-def _measure(units: int) -> float:
-    """Export a batch of *units*, and print what it takes; return the memory in MB."""
+def _measure(units: int) -> tuple[float, float, float, float]:
+    """Export a batch of *units*; return what that takes, see `judge`."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = with_batch(Path(folder), units)
         floor = raw(workspace)
-        command = [sys.executable, "-m", "benchmarks.export", "--export", str(workspace)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-        seconds, cpu, memory = map(float, done.stdout.split())
-    print(
-        f"{units:7} units: {seconds:5.1f} s, {cpu:5.1f} s of CPU ({1e6 * cpu / units:.0f} us each), "
-        f"floor {floor:5.1f} s of CPU: {cpu / floor:.1f}x, {memory:.0f} MB"
-    )
-    return memory
+        return *in_process("benchmarks.export", "--export", workspace), floor
 
 
 def export(folder: Path) -> tuple[float, float]:

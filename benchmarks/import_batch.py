@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from benchmarks.merge import GROWTH, most_memory
+from benchmarks.flat_memory import in_process, judge, most_memory
 from benchmarks.workspaces import run, with_batch
 from rmfab.operations.advance import completed
 from rmfab.operations.import_batch import ImportRequest, import_batch
@@ -40,26 +39,14 @@ def main(argv: list[str] | None = None) -> int:
     if options.folder:
         print(*imported(options.folder), most_memory())
         return 0
-    measured = [_measure(units) for units in (options.units // 10, options.units)]
-    growth = measured[1] - measured[0]
-    print(f"memory grows by {growth:.0f} MB (target {GROWTH:.0f} MB)")
-    return int(growth > GROWTH)
+    return judge(options.units, _measure)
 
 
-def _measure(units: int) -> float:
-    """Import a batch of *units*, and print what it takes; return the memory in MB."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = make_source(folder, units)
-        floor = raw(source)
-        command = [sys.executable, "-m", "benchmarks.import_batch", "--import", str(folder)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
-    seconds, cpu, memory = map(float, done.stdout.split())
-    print(
-        f"{units:7} units: {seconds:5.1f} s, {cpu:5.1f} s of CPU ({1e6 * cpu / units:.0f} us each), "
-        f"floor {floor:5.1f} s of CPU: {cpu / floor:.1f}x, {memory:.0f} MB"
-    )
-    return memory
+def _measure(units: int) -> tuple[float, float, float, float]:
+    """Import a batch of *units*; return what that takes, see `judge`."""
+    with tempfile.TemporaryDirectory() as folder:
+        floor = raw(make_source(Path(folder), units))
+        return *in_process("benchmarks.import_batch", "--import", folder), floor
 
 
 def make_source(folder: Path, units: int) -> Path:

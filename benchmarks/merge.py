@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from benchmarks.claims import TS, make, record
+from benchmarks.flat_memory import in_process, is_flat, most_memory
 from rmfab.exchange.parcel import RETURN, open_parcel
 from rmfab.exchange.pending import pending_parcel
 from rmfab.exchange.return_file import document_of, event_blocks, read_blocks, read_document
@@ -37,8 +37,6 @@ from rmfab.ledger.store import Ledger
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 
 SECONDS = 60.0
-GROWTH = 30.0
-"""Megabytes that the process may need more for ten times the units."""
 EVENTS = 10
 _UNTIL = "2099-01-01T00:00:00.000Z"
 _GROUP = 500
@@ -58,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     for units in (options.units // 10, options.units):
         with tempfile.TemporaryDirectory() as folder:
             size = prepare(Path(folder), units)
-            seconds, cpu, memory = _in_process(Path(folder))
+            seconds, cpu, memory = in_process("benchmarks.merge", "--merge", folder, Path(folder) / "return")
             floor, floor_cpu = raw(Path(folder) / "raw.db", units)
             print(
                 f"{units:7} units, {size / 1e6:5.1f} MB: {seconds:5.1f} s, {cpu:5.1f} s of CPU (target {SECONDS:.0f} s "
@@ -66,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
             )
             measured.append((seconds, memory))
     (_, small), (seconds, large) = measured
-    print(f"memory grows by {large - small:.0f} MB (target {GROWTH:.0f} MB)")
-    return 0 if seconds <= SECONDS * options.units / 50_000 and large - small <= GROWTH else 1
+    flat = is_flat(small, large)
+    return 0 if seconds <= SECONDS * options.units / 50_000 and flat else 1
 
 
 def prepare(folder: Path, units: int) -> int:
@@ -103,12 +101,6 @@ def merge(folder: Path, file: Path) -> tuple[float, float]:
     return seconds
 
 
-def most_memory() -> float:
-    """Return the most memory that this process had, in MB. `ru_maxrss` would count that of its parent, too."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def raw(path: Path, units: int) -> tuple[float, float]:
     """Return the seconds that Python's sqlite3 takes for as many events with a hash of each, and those of CPU."""
     connection = sqlite3.connect(path)
@@ -128,13 +120,6 @@ def raw(path: Path, units: int) -> tuple[float, float]:
     seconds = time.perf_counter() - began, time.process_time() - cpu
     connection.close()
     return seconds
-
-
-def _in_process(folder: Path) -> tuple[float, float, float]:
-    command = [sys.executable, "-m", "benchmarks.merge", "--merge", str(folder), str(folder / "return")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    seconds, cpu, memory = map(float, done.stdout.split())
-    return seconds, cpu, memory
 
 
 def _return(target: Path, factory: Ledger, signer: KeySigner) -> int:
