@@ -299,9 +299,7 @@ def _set_aside(path: Path) -> Path | None:
     there = path.exists()
     if there:
         with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:  # a damaged one is kept as it is
-            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
-                raise LedgerError(LOCKED, where=str(path), hint=UNLOCK, cause="ledger-locked")
+            _settle(connection, path)
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     if there:
         os.link(path, kept)
