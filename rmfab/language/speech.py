@@ -10,7 +10,7 @@ Texts that are translated stand in the code as arguments of `tr` or `marked`; a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from functools import cache
@@ -142,9 +142,3 @@ def _spoken(name: str) -> Language | None:
     if tag in ("zh", "zh_cn", "zh_sg", "zh_my") or tag.startswith("zh_hans"):
         return Language.CHINESE
     return None
-
-
-def sentences(cause: Cause) -> Iterator[str]:
-    """Yield what is translated of *cause*."""
-    yield cause.meaning
-    yield cause.remedy

@@ -113,8 +113,8 @@ class HostRecord:
     """The record of the ledger *ledger_id* on *host*; usable from every thread."""
 
     def __init__(self, host: PoolHost, ledger_id: str) -> None:
-        self.path = host.state / f"{ledger_id}{_SUFFIXES[0]}"
         self.paths = tuple(host.state / f"{ledger_id}{suffix}" for suffix in _SUFFIXES)
+        self.path = self.paths[0]
         self._changing = threading.RLock()
         self._files: list[int | None] = [None, None]
         self._holds = 0

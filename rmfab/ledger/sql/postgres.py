@@ -254,7 +254,7 @@ class PostgresDatabase:
         except BaseException:
             _drop(connection)
             raise
-        if connection.closed or connection.in_transaction():
+        if connection.closed or connection.in_transaction():  # that of a reader always is
             _drop(connection)
         else:
             self._kept.append(connection)
