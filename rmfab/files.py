@@ -25,6 +25,7 @@ from rmfab.errors import InputError, RmfabError, StationError
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _CHUNK = 1 << 20
 _LARGEST_INPUT = 1 << 30
+_LARGEST_SYSTEM_FILE = 1 << 20
 _TEMPORARY = ".rmfab-tmp"
 
 _SHORTAGES = (
@@ -115,6 +116,18 @@ def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) ->
     except ValueError as error:  # not a valid file name, such as one with NUL
         raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
     raise InputError(f"too large for a {what}", where=str(path), hint=f"the limit is {most} bytes")
+
+
+def system_text(path: Path) -> str:
+    """Return the text of a file of the system, as in /proc, /sys or /etc, empty if it cannot be read.
+
+    It is without the blanks around it, and what does not fit into a MiB.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return stream.read(_LARGEST_SYSTEM_FILE).strip()
+    except OSError:
+        return ""
 
 
 def near_file(path: Path) -> str | None:

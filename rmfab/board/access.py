@@ -10,9 +10,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmfab.files import system_text
+
 ROOT = Path("/")
 _GROUPS = ("dialout", "uucp")
-_LARGEST_FILE = 1 << 20
 _RULE = 'SUBSYSTEM=="tty", SUBSYSTEMS=="usb", GROUP="{}", MODE="0660"'
 _RULES = "/etc/udev/rules.d/60-rmfab.rules"
 
@@ -70,12 +71,7 @@ def rule_command(node: DeviceNode) -> str:
 
 def _groups(root: Path) -> dict[str, tuple[int, tuple[str, ...]]]:
     """Return the groups of group(5) with their numbers and members."""
-    try:
-        with (root / "etc" / "group").open(encoding="utf-8", errors="replace") as stream:
-            lines = stream.read(_LARGEST_FILE).splitlines()
-    except OSError:
-        return {}
-    rows = [line.split(":") for line in lines]
+    rows = [line.split(":") for line in system_text(root / "etc" / "group").splitlines()]
     return {
         row[0]: (int(row[2]), tuple(row[3].split(",")))
         for row in rows

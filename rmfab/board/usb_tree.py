@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmfab.files import system_text
+
 _HUB_CLASS = "09"
 _ONE_PER_PORT = "02"  # bDeviceProtocol of a hub with a translator for each port
 _HIGH_SPEED = 480.0
 _SELF_POWERED = 0x40  # bmAttributes
-_LONGEST = 256
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ def _parent(name: str) -> str:
 
 
 def _node(device: Path) -> UsbNode:
-    hub = _read(device / "bDeviceClass") == _HUB_CLASS
-    attributes = _read(device / "bmAttributes")
+    hub = system_text(device / "bDeviceClass") == _HUB_CLASS
+    attributes = system_text(device / "bmAttributes")
     return UsbNode(
-        ids=f"{_read(device / 'idVendor')}:{_read(device / 'idProduct')}",
-        speed=_number(_read(device / "speed")),
+        ids=f"{system_text(device / 'idVendor')}:{system_text(device / 'idProduct')}",
+        speed=_number(system_text(device / "speed")),
         hub=hub,
-        each_port=hub and _read(device / "bDeviceProtocol") == _ONE_PER_PORT,
+        each_port=hub and system_text(device / "bDeviceProtocol") == _ONE_PER_PORT,
         supplied=bool(int(attributes, 16) & _SELF_POWERED) if _is_hex(attributes) else None,
         ports=_ports(device),
     )
@@ -91,14 +92,6 @@ def _ports(device: Path) -> tuple[str, ...]:
     """Return the serial ports of *device*: usb-serial and cdc-acm have them in different folders."""
     found = {path.name for form in ("*:*/ttyUSB*", "*:*/tty/tty*") for path in device.glob(form)}
     return tuple(sorted(found))
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open(encoding="ascii", errors="replace") as stream:
-            return stream.read(_LONGEST).strip()
-    except OSError:
-        return ""
 
 
 def _number(text: str) -> float:

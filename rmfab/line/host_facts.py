@@ -13,13 +13,13 @@ from pathlib import Path
 from rmfab.board.access import DeviceNode, device_node
 from rmfab.board.port import PluggedIn, absent_ports, plugged_in
 from rmfab.board.usb_tree import UsbNode, node_of, usb_tree
+from rmfab.files import system_text
 from rmfab.line.station import NMCLI, Station
 
 ROOT = Path("/")
 """The folder in which the files of this host are; tests build a host of their own in one."""
 GRABBERS = ("ModemManager", "brltty")
 """Programs that open new serial ports: one looks for modems, the other for Braille displays."""
-_LARGEST_FILE = 1 << 20
 _USABLE = DeviceNode(usable=True)
 _IGNORED = ("E:ID_MM_DEVICE_IGNORE=1", "E:ID_MM_PORT_IGNORE=1")
 """What udev notes of a port that ModemManager leaves alone: the docs of ModemManager, "Port and device detection"."""
@@ -100,12 +100,7 @@ def examine_radio() -> Host:
 
 def running(names: Iterable[str], root: Path) -> tuple[str, ...]:
     """Return those of *names* that run on the host below *root*. Source: proc(5), `comm` has 15 characters."""
-    there: set[str] = set()
-    for entry in (root / "proc").glob("[0-9]*/comm"):
-        try:
-            there.add(entry.read_text(encoding="utf-8", errors="replace").strip())
-        except OSError:  # it has ended
-            continue
+    there = {system_text(entry) for entry in (root / "proc").glob("[0-9]*/comm")}
     return tuple(name for name in names if name[:15] in there)
 
 
@@ -118,24 +113,16 @@ def _starts_at_boot(name: str, root: Path) -> bool:
 def _port(port: PluggedIn, tree: Mapping[str, UsbNode], root: Path, station: Station) -> HostPort:
     name = Path(port.device).name
     place = node_of(name, tree)
-    numbers = [f"c{_text(root / 'sys/class/tty' / name / 'dev')}"]
+    numbers = [f"c{system_text(root / 'sys/class/tty' / name / 'dev')}"]
     if place is not None:
-        numbers.append(f"c{_text(root / 'sys/bus/usb/devices' / place / 'dev')}")
-    notes = "\n".join(_text(root / "run/udev/data" / number) for number in numbers if number != "c").splitlines()
+        numbers.append(f"c{system_text(root / 'sys/bus/usb/devices' / place / 'dev')}")
+    notes = "\n".join(system_text(root / "run/udev/data" / number) for number in numbers if number != "c").splitlines()
     ignored = any(note in notes for note in _IGNORED)
     slot = next((slot.name for slot in station.slots if port.is_at(slot.link.address)), None)
     return HostPort(port.address, device_node(port.device, root), port.usb, place, ignored, slot)
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            return stream.read(_LARGEST_FILE).strip()
-    except OSError:
-        return ""
-
-
 def _is_blocked(adapter: Path) -> bool:
     """Return whether rfkill blocks *adapter*. Source: Linux, Documentation/ABI/stable/sysfs-class-rfkill."""
     states = (*adapter.glob("rfkill*/soft"), *adapter.glob("rfkill*/hard"))
-    return any(_text(state) == "1" for state in states)
+    return any(system_text(state) == "1" for state in states)

@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from rmfab.files import system_text
+from rmfab.ledger.sql.network_share import MOUNTS, Mount, is_network, mount_of
 from rmfab.line.diagnosis import Diagnosis
 
 _TRIES = 5
 _SLOW_SECONDS = 0.1
 _MEMORY = ("tmpfs", "ramfs")
-_NETWORK = re.compile(r"nfs|nfs4|cifs|smb3|smbfs|9p|afs|ceph|fuse\.(?:sshfs|rclone|glusterfs)")
+_SHARED_WITH_HOST = "9p"
+"""Folders of the host, in WSL and in virtual machines. They are reported, and not refused as shares are."""
 _WITHOUT_BARRIERS = ("nobarrier", "barrier=0")  # mount(8), ext4 and xfs
-_ESCAPED = re.compile(r"\\([0-7]{3})")  # proc(5), /proc/mounts
-_LARGEST_FILE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A mounted file system: its *kind*, such as `ext4`, and its *options*."""
-
-    kind: str
-    options: tuple[str, ...] = ()
-
-
-def mount_of(folder: Path, root: Path) -> Mount | None:
-    """Return the file system of *folder* on the host below *root*, None if the host does not tell."""
-    try:
-        with (root / "proc/self/mounts").open(encoding="utf-8", errors="replace") as stream:
-            rows = [line.split(" ") for line in stream.read(_LARGEST_FILE).splitlines()]
-    except OSError:
-        return None
-    parents = (folder.resolve(), *folder.resolve().parents)
-    depth = {str(parent): len(parents) - number for number, parent in enumerate(parents)}
-    known = [(depth.get(_place(row[1]), 0), row) for row in rows if len(row) >= 4]
-    best = max((at for at, _ in known), default=0)
-    last = [row for at, row in known if at == best > 0]  # a later mount covers an earlier one
-    return Mount(last[-1][2], tuple(last[-1][3].split(","))) if last else None
-
-
-def _place(text: str) -> str:
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), text)
 
 
 def fsync_seconds(folder: Path, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -66,7 +38,7 @@ def diagnose_sync(folder: Path, root: Path, clock: Callable[[], float] = time.pe
     """Diagnose the disk of *folder*, where the ledger is. A folder that this user cannot write to is skipped."""
     if not os.access(folder, os.W_OK | os.X_OK):  # reported with the permissions
         return
-    mount = mount_of(folder, root)
+    mount = mount_of(folder.resolve(), system_text(root / MOUNTS))
     if mount is not None:
         yield from judge_mount(folder, mount)
     if "eatmydata" in os.environ.get("LD_PRELOAD", ""):
@@ -80,7 +52,7 @@ def judge_mount(folder: Path, mount: Mount) -> Iterator[Diagnosis]:
     if mount.kind in _MEMORY:
         what = f"{folder} is in memory ({mount.kind}): a power cut loses the ledger"
         yield Diagnosis(what, False, "move the workspace to a disk")
-    elif _NETWORK.fullmatch(mount.kind):
+    elif is_network(mount.kind) or mount.kind == _SHARED_WITH_HOST:
         what = f"{folder} is on a network file system ({mount.kind}), whose locks cannot be trusted"
         yield Diagnosis(what, False, "move it to a disk of this PC; stations share a ledger on PostgreSQL")
     for option in _WITHOUT_BARRIERS:

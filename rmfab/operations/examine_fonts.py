@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from rmfab.files import system_text
 from rmfab.language.speech import Language, chosen_language
 from rmfab.line.diagnosis import Diagnosis
 from rmfab.product.product import Product
@@ -83,10 +84,7 @@ def _fonts(folder: Path) -> Iterator[Path]:
 
 def _install(root: Path) -> str:
     """Return the command that installs a Chinese font on the system below *root*. Source: os-release(5)."""
-    try:
-        text = (root / "etc/os-release").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
+    text = system_text(root / "etc/os-release")
     rows = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     family = f"{rows.get('ID', '')} {rows.get('ID_LIKE', '')}".replace('"', "").split()
     known = (command for name, command in _INSTALL.items() if any(name in one for one in family))

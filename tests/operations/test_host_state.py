@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError
+from rmfab.ledger.sql.network_share import Mount, mount_of
 from rmfab.line.diagnosis import Diagnosis
-from rmfab.operations.disk_sync import Mount, diagnose_sync, fsync_seconds, judge_mount, judge_sync, mount_of
+from rmfab.operations.disk_sync import diagnose_sync, fsync_seconds, judge_mount, judge_sync
 from rmfab.operations.examine_clock import ClockFacts, clock_facts, judge_clock
 from rmfab.operations.examine_fonts import diagnose_fonts
 from rmfab.product.product_file import parse_product
@@ -64,11 +65,11 @@ class TestClock:
 
 class TestDisk:
     MOUNTS = (
-        "/dev/sda1 / ext4 rw,relatime 0 0\n"
-        "tmpfs /tmp tmpfs rw 0 0\n"
-        "server:/x /mnt/two\\040words nfs4 rw 0 0\n"
-        "/dev/sdb1 /mnt/two\\040words/disk ext4 rw 0 0\n"
-        "/dev/sdc1 /mnt/two\\040words/disk ext4 rw,nobarrier 0 0\n"
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "23 22 0:25 / /tmp rw - tmpfs tmpfs rw\n"
+        "24 22 0:35 / /mnt/two\\040words rw - nfs4 server:/x rw\n"
+        "25 24 8:17 / /mnt/two\\040words/disk rw - ext4 /dev/sdb1 rw\n"
+        "26 25 8:33 / /mnt/two\\040words/disk rw - ext4 /dev/sdc1 rw,nobarrier\n"
         "odd\n"
     )
 
@@ -82,16 +83,19 @@ class TestDisk:
             ("/mnt/two words/disk/lamp", Mount("ext4", ("rw", "nobarrier"))),
         ],
     )
-    def test_the_mount_of_a_folder(self, host: HostTree, folder: str, mount: Mount) -> None:
+    def test_the_mount_of_a_folder(self, folder: str, mount: Mount) -> None:
         """It is the nearest one above the folder, and of two in one place the later one."""
-        host.file("proc/self/mounts", self.MOUNTS)
-        assert mount_of(Path(folder), host.root) == mount
+        assert mount_of(Path(folder), self.MOUNTS) == mount
 
-    def test_no_mounts(self, host: HostTree) -> None:
+    @pytest.mark.parametrize("mounts", ["", "1 2 3 / /b c - d e f\n"])
+    def test_no_mounts(self, mounts: str) -> None:
         """A host that does not tell its mounts, or none that fits, has none."""
-        assert mount_of(Path("/srv"), host.root) is None
-        host.file("proc/self/mounts", "a /b c d\n")
-        assert mount_of(Path("/srv"), host.root) is None
+        assert mount_of(Path("/srv"), mounts) is None
+
+    def test_the_mount_of_a_host(self, host: HostTree, tmp_path: Path) -> None:
+        """The host below a root tells of its mounts itself."""
+        host.file("proc/self/mountinfo", "22 1 0:25 / / rw - tmpfs tmpfs rw\n")
+        assert "in memory (tmpfs)" in next(iter(diagnose_sync(tmp_path, host.root))).what
 
     @pytest.mark.parametrize(
         ("mount", "words"),
@@ -101,6 +105,8 @@ class TestDisk:
             (Mount("tmpfs"), "a power cut loses the ledger"),
             (Mount("nfs4"), "network file system (nfs4)"),
             (Mount("fuse.sshfs"), "network file system"),
+            (Mount("9p"), "network file system"),
+            (Mount("vboxsf"), "network file system"),
             (Mount("fuseblk"), None),
             (Mount("ext4", ("rw", "barrier=0")), "mounted with barrier=0"),
         ],

@@ -29,7 +29,8 @@ broken line
 )
 def test_network_shares_are_told(path, kind, network):
     """The file system is that of the longest mount point, and network file systems are recognized."""
-    assert network_share.file_system_of(Path(path), _MOUNTS) == kind
+    mount = network_share.mount_of(Path(path), _MOUNTS)
+    assert (mount and mount.kind) == kind
     assert network_share.is_network(kind) == network
 
 
