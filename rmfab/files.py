@@ -269,7 +269,7 @@ class _Discarded(Exception):
     """The file that is being written is not wanted."""
 
 
-def _refuse_target(path: Path) -> None:
+def refuse_target(path: Path) -> None:
     """Raise InputError for a folder, and for a device or a pipe: a file must not take its place."""
     if not path.name or path.is_dir():
         raise InputError("is a directory, expected a file", where=str(path), hint="name a file in it")
@@ -279,7 +279,7 @@ def _refuse_target(path: Path) -> None:
 
 @contextmanager
 def _output(path: Path, *, secret: bool, force: bool, sync: bool) -> Iterator[tuple[Path, BinaryIO]]:
-    _refuse_target(path)
+    refuse_target(path)
     if sync:
         sweep(path.parent)
     temporary = path.with_name(f".{path.name[:80]}.{os.urandom(4).hex()}{_TEMPORARY}")

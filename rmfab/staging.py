@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from rmfab.errors import InputError
-from rmfab.files import file_error, make_folder, put_in_place, sweep, sync_folder, temporary_folder
+from rmfab.files import file_error, make_folder, put_in_place, refuse_target, sweep, sync_folder, temporary_folder
 from rmfab.signals import undisturbed
 
 
@@ -42,7 +41,7 @@ class StagedFiles:
     @contextmanager
     def writing(self, target: Path) -> Iterator[BinaryIO]:
         """Yield a stream that writes *target* aside. Raise InputError, StationError if the disk is full."""
-        _refuse_folder(target)
+        refuse_target(target)
         try:
             with os.fdopen(os.open(self._aside(len(self._targets)), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:
                 yield stream
@@ -122,7 +121,7 @@ def staged_files(target: Path, *, force: bool = False) -> Iterator[StagedFiles]:
     What killed processes left in the folder is removed. Raise InputError if *target* is a folder, StationError if the
     disk is full.
     """
-    _refuse_folder(target)
+    refuse_target(target)
     sweep(target.parent)
     with ExitStack() as stack:
         try:
@@ -130,11 +129,6 @@ def staged_files(target: Path, *, force: bool = False) -> Iterator[StagedFiles]:
         except OSError as error:
             raise file_error("cannot write this file", error, str(target)) from error
         yield StagedFiles(aside, force)
-
-
-def _refuse_folder(target: Path) -> None:
-    if not target.name or target.is_dir():
-        raise InputError("is a directory, expected a file", where=str(target), hint="name a file in it")
 
 
 @contextmanager

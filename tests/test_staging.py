@@ -189,6 +189,20 @@ def test_a_folder_of_pictures(lamp: Path, tmp_path: Path) -> None:
     assert recorded(lamp) == 0
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_devices_and_pipes_keep_their_place(tmp_path: Path, force: bool) -> None:
+    """Neither a pipe nor a device is replaced by a file with a record, also behind a link, as /dev/stdout is."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    for name in ("pipe", "null"):
+        for names in ({name: b"1"}, {"a": b"1", name: b"2"}):
+            with pytest.raises(InputError, match="is a device or a pipe, expected a file"):
+                made(tmp_path, names, force=force)(nullcontext())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["null", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "null").is_char_device()
+
+
 def test_an_interruption_waits_for_both(tmp_path: Path) -> None:
     """^C that comes while the files are put in place or the record is committed leaves both."""
     committed = []

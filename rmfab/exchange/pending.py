@@ -16,7 +16,7 @@ from typing import Any
 
 from rmfab.errors import InputError, RmfabError
 from rmfab.exchange.parcel import ParcelKind, ParcelWriter
-from rmfab.files import file_error, is_there, put_in_place, sweep, sync_folder, temporary_folder
+from rmfab.files import file_error, is_there, put_in_place, refuse_target, sweep, sync_folder, temporary_folder
 from rmfab.signals import undisturbed
 from rmfab.signing.signer import Signer
 
@@ -78,8 +78,7 @@ class PendingParcel:
 @contextmanager
 def pending_parcel(target: Path, kind: ParcelKind, signer: Signer, *, force: bool) -> Iterator[PendingParcel]:
     """Yield a parcel that is nothing before it is published. Raise InputError if *target* exists, unless *force*."""
-    if target.is_dir() or not target.name:
-        raise InputError("is a directory, expected a file", where=str(target), hint="name a file in it")
+    refuse_target(target)
     if is_there(target) and not force:
         raise InputError("already exists", where=str(target), hint="--force replaces it", cause="exists")
     sweep(target.parent)

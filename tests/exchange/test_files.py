@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.exchange import handover_file, return_file
 from rmfab.exchange.handover_file import decode_chunk, encode_chunk, safe_path
 from rmfab.exchange.parcel import HANDOVER, RETURN, ParcelWriter, open_parcel
+from rmfab.exchange.pending import pending_parcel
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.receipts import Span
@@ -214,3 +216,15 @@ def test_an_archive_with_too_many_members(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(container, "_MOST_MEMBERS", 3)
     with pytest.raises(IntegrityError, match="too many members"), open_parcel(path, RETURN):
         pass
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_pipe_is_no_parcel(tmp_path: Path, force: bool) -> None:
+    """A parcel never takes the place of a pipe or a device: it is refused before anything is recorded."""
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(InputError, match="is a device or a pipe, expected a file"),
+        pending_parcel(tmp_path / "pipe", HANDOVER, SIGNER, force=force),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
