@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -197,20 +199,20 @@ def test_killed_at_every_durable_boundary(zygote, founded, tmp_path, step, when)
 @pytest.mark.slow
 def test_killed_at_the_nth_command(zygote, founded, tmp_path):
     """Killed at commands of the board all over the run: at most one live identity, and the same command continues."""
-    flash = tmp_path / "flash.bin"
-    probe = copied(founded, tmp_path / "probe")
-    probe.edit(*EVERY_UNIT)
+    passed, flash = copied(founded, tmp_path / "passed"), tmp_path / "flash.bin"
+    passed.edit(*EVERY_UNIT)
     with serve([spec(flash_file=flash)]) as (board,):
-        probe.run(board.url)
-        before = board.state()["commands"]
+        assert passed.run(board.url).code == 0
+
+    def unit(name):
+        return copied(passed, tmp_path / name), Path(shutil.copy(flash, tmp_path / f"{name}.bin"))
+
+    probe, own = unit("probe")
+    with serve([spec(flash_file=own)]) as (board,):
         assert probe.do(*words(board)).code == 0
-        count = board.state()["commands"] - before
+        count = board.state()["commands"]
     for number, at in enumerate(range(1, count, max(1, count // 12))):
-        factory = copied(founded, tmp_path / f"ws{number}")
-        factory.edit(*EVERY_UNIT)
-        own = tmp_path / f"flash{number}.bin"
-        with serve([spec(flash_file=own)]) as (board,):
-            assert factory.run(board.url).code == 0
+        factory, own = unit(f"ws{number}")
         pid = zygote.spawn()
         one = spec(flash_file=own, faults=(f"kill-at={at}",))
         with serve([BoardSpec(one.chip, faults=one.faults, flash_file=own, kill_pid=pid)]) as (board,):
