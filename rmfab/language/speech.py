@@ -87,13 +87,15 @@ class Speech:
             return f"{self.summary(cause)}{self.remedy(cause)}"
         if len(text) > _LONGEST:
             return text
+        if meant := _meanings().get(text):
+            return self.tr(meant).rstrip("。")
         for pattern, known in _patterns():
             if match := pattern.fullmatch(text):
                 return self.tr(known, **{name: self._field(name, value) for name, value in match.groupdict().items()})
         return text
 
     def _field(self, name: str, value: str) -> str:
-        return ", ".join(map(self.said, value.split(", "))) if name == "list" else self.said(value)
+        return self.tr(", ").join(map(self.said, value.split(", "))) if name == "list" else self.said(value)
 
 
 @cache
@@ -101,6 +103,12 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     """The patterns of the line's messages; those with the longest fixed parts come first."""
     known = sorted(LINE_TEXTS, key=lambda text: -len(re.sub(r"\{\w+\}", "", text)))
     return tuple((re.compile(_FIELD.sub(r"(?P<\1>.+?)", re.escape(text)), re.DOTALL), text) for text in known)
+
+
+@cache
+def _meanings() -> Mapping[str, str]:
+    """The meanings of causes by the clauses that messages of the line contain."""
+    return {cause.clause: cause.meaning for cause in Cause}
 
 
 @cache
