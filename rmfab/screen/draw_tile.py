@@ -104,22 +104,23 @@ def _verdict(tile: Tile, paper: Paper) -> list[Row]:
     """Return the band with shape and word, and what to know and to do below it."""
     look, width = tile.look, paper.width
     texts = _texts(tile, paper.speech, roomy=paper.height > _SMALL_HEIGHT)
-    band = _band_height(paper, look, bool(texts))
+    band = _band_height(paper, look, sum(len(wrapped(text, width - 2, paper.height)) for text, _ in texts))
     rows = draw_band(look, paper.speech, width, band)
     room = paper.height - 1 - len(rows)
     return [*rows, *_told(texts, width, room)]
 
 
-def _band_height(paper: Paper, look: Look, has_text: bool) -> int:
-    """Return the rows of the band: in a small tile, no more than the verdict needs, for the sake of the texts."""
+def _band_height(paper: Paper, look: Look, lines: int) -> int:
+    """Return the rows of the band over texts of *lines*, which get the row below the letters if they need it."""
     height, word = paper.height, LOOK_WORDS[look]
     if height < _VERDICT_ROWS + 2:
         return max(1, height - 3)
-    if not has_text:
+    if not lines:
         return height - 2
     translated = int(paper.speech.tr(word) != word)
     drawn = drawn_verdict(look, word, paper.width, _VERDICT_ROWS) is not None
     least = _VERDICT_ROWS + translated if drawn else _WORD_ROWS
+    least += int(height - 1 - least > lines)
     return max(least, min(height - 6, (height * 3) // 5))
 
 

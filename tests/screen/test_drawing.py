@@ -239,3 +239,11 @@ def test_the_detail_of_a_slot_in_chinese() -> None:
     text = stage.text(LARGE)
     assert ("不合格" in text, "FAIL" in text, "PASS" in text) == (True, False, False)
     assert measured({"again": False, "restored": True, "kept": 0}, {}, 80) == "restored, kept 0"
+
+
+def test_a_short_text_leaves_the_band_its_edge() -> None:
+    """Below the letters of a verdict is a row of its colour, unless its text needs the row."""
+    stage = Stage(8)
+    stage.show(ended("A1"), message("A1", "remove the board and insert the next one"), *failed("A2"))
+    rows = stage.text().splitlines()
+    assert ("remove" in rows[9], "boot: The supply" in rows[8]) == (True, True)
