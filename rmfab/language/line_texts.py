@@ -68,6 +68,8 @@ LINE_TEXTS = (
     "all batches of {product} are used up; {summary}",
     "{count} units: {list}",
     "{count} unit: {list}",
+    "{what}; see `rmfab trace {name}`",
+    "{failed} of {count} units failed",
     "{count} passed",
     "{count} failed",
     "{count} without a verdict",
