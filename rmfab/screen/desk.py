@@ -190,11 +190,15 @@ class Desk:
         return FootText(self.scan.shown, "", self._message(now))
 
     def _message(self, now: float) -> Message | None:
-        """Return the last message as long as it is news, then what is wrong on the chosen slot, if something is."""
+        """Return the last message as long as it is news, then what is wrong on the chosen slot, if something is.
+
+        While the line waits for an answer or a scan, its request stays.
+        """
         last = self._last
         if self._last_shown[0] is not last:
             self._last_shown = (last, now)
-        if last is not None and now - self._last_shown[1] < _NEWS_SECONDS[last.level]:
+        news = last is not None and now - self._last_shown[1] < _NEWS_SECONDS[last.level]
+        if news or self.terminal.wants_input:
             return last
         tile = self.wall.tiles.get(self.chosen)
         told = "" if tile is None else "  ".join(text for text, _ in what_is_wrong(tile, self.speech))

@@ -64,7 +64,7 @@ def _verdict(tile: Tile, view: Frame) -> list[Row]:
     if last is None or tile.step is not None:
         return []
     ended = last.ended if last.marginal is None else last.marginal
-    told = [(speech.summary(ended.cause, ended.reason), "strong"), (ended.reason or "", "paper")]
+    told = [(speech.summary(ended.cause), "strong"), (ended.reason or "", "paper")]
     told.append((f"> {remedy}" if (remedy := speech.remedy(ended.cause)) else "", "warning"))
     width = _half(view) - 4
     return [(("  ", "paper"), (text, style)) for said, style in told if said for text in wrapped(said, width, 2)]

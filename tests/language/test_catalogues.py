@@ -124,6 +124,9 @@ def test_speech() -> None:
     assert chinese.meaning("brownout", "the supply dropped") == "产品运行时电源电压跌落（欠压复位）。"
     assert english.meaning("brownout", "the supply dropped") == "the supply dropped"
     assert chinese.meaning("no-such-cause", "it is broken") == "it is broken"
+    over = "current is 95, outside 10 to 80 mA"
+    assert chinese.meaning("out-of-limits", over) == f"{chinese.summary('out-of-limits').rstrip('。')}：{over}"
+    assert (english.summary("out-of-limits", over), english.summary("brownout", over)) == (over, Cause.BROWNOUT.meaning)
     assert chinese.said("insert a board") == "请放入板子"
     assert chinese.said("12 identities left in batch lamp-0001") == "批次 lamp-0001 剩余 12 个身份"
     assert chinese.said("locked: 3 in a row; this slot starts no board") == "已锁定：3 in a row；此工位不启动板子"

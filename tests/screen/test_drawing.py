@@ -213,6 +213,14 @@ def test_the_foot_says_what_is_wrong_on_the_chosen_slot() -> None:
     assert "59 identities" not in stage.text(now=18.0).splitlines()[-2]
 
 
+def test_a_request_stays_at_the_foot() -> None:
+    """While the line waits for an answer or a scan, what it has asked stays: its slot may be on a different page."""
+    stage = Stage(8)
+    stage.show(*failed("A1"), message("A2", "Is the lamp white? p = pass, f = fail"))
+    stage.terminal.wants_input = True
+    assert [stage.text(now=now).count("Is the lamp white? p = pass") for now in (2.0, 600.0)] == [1, 1]
+
+
 def test_the_foot_has_room_for_a_message() -> None:
     """An empty scan field leaves its columns to the message, and takes them back when something is typed."""
     stage = Stage(8)
