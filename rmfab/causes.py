@@ -559,6 +559,11 @@ class Cause(StrEnum):
         return _explanations()[self].meaning
 
     @property
+    def clause(self) -> str:
+        """The meaning as a part of a sentence."""
+        return self.meaning[:1].lower() + self.meaning[1:].rstrip(".")
+
+    @property
     def remedy(self) -> str:
         """The remedy, in one sentence."""
         return _explanations()[self].remedy

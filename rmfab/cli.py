@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from rmfab.commands.terminal import Globals
+from rmfab.commands.terminal import INTERRUPTED, Globals
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError, one_line
 from rmfab.signals import repeat_lost_interrupts
 
@@ -242,10 +242,10 @@ def exit_code(error: BaseException) -> int:
     return EXIT_BUG
 
 
-def explain(error: BaseException) -> None:
+def explain(error: BaseException, interrupted: str = INTERRUPTED) -> None:
     """Print on stderr what went wrong, where, and how to fix it. Consecutive complaints with one hint print it once."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        _speak("rmfab: interrupted; run the same command again to continue")
+        _speak(f"rmfab: {interrupted}")
         return
     complaints = error.complaints if isinstance(error, RmfabError) else (error,)
     hints = [complaint.hint if isinstance(complaint, RmfabError) else None for complaint in complaints]
@@ -265,7 +265,7 @@ def _end(error: RmfabError | KeyboardInterrupt | click.Abort, given: Globals) ->
     """Explain the error on stderr; with --json also on stdout, if nothing was printed there."""
     if isinstance(error, RmfabError):
         _tell_in_json(error, given)
-    explain(error)
+    explain(error, given.interrupted)
     return exit_code(error)
 
 

@@ -82,7 +82,7 @@ class ShiftEnd:
         tr, first = self._speech.tr, self.first_pass
         verdicts = self._tally.verdicts()
         verdicts[Outcome.PASS] += verdicts.pop(Outcome.MARGINAL, 0)
-        told = ", ".join(f"{verdicts[one]} {verdict_word(one, self._speech)}" for one in _TOLD if verdicts[one])
+        told = tr(", ").join(f"{verdicts[one]} {verdict_word(one, self._speech)}" for one in _TOLD if verdicts[one])
         text = tr("units: {count} in {time}: {told}", count=self._tally.units, time=clock(self.seconds), told=told)
         if not first.whole:
             return text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from rmfab.signals import stopping
 
 if TYPE_CHECKING:
     from rmfab.commands.line_view import View
+    from rmfab.language.speech import Speech
     from rmfab.line.events import LineEvent, Summary
     from rmfab.operations.run_line import LineRequest, LineRun
     from rmfab.workspace.workspace import Workspace
@@ -74,9 +75,26 @@ def show_on_screen(
     colours = "NO_COLOR" not in os.environ
     options = ScreenOptions(spoken, only_ascii, sound, by_hand, colours, see=end.note)
     try:
-        show_screen(workspace, run, ours, request, options)
+        with _ending_in(speech_in(spoken)):
+            show_screen(workspace, run, ours, request, options)
     finally:
         end.show()
+
+
+@contextmanager
+def _ending_in(spoken: Speech) -> Iterator[None]:
+    """Say in the operator's language that units failed, or that the line was interrupted; JSON stays English."""
+    from rmfab.errors import UnitsFailed
+
+    if terminal.json_wanted():
+        yield
+        return
+    terminal.say_if_interrupted(spoken.tr("interrupted; run the same command again to continue"))
+    try:
+        yield
+    except UnitsFailed as error:
+        error.reworded(spoken.said(error.what), error.hint)
+        raise
 
 
 def show_run(run: LineRun, *, single: bool) -> None:
@@ -105,7 +123,8 @@ def show_events(
     spoken = speech()
     try:
         view = make_view(terminal.json_wanted(), slots, spoken, single=single, asks=asks)
-        _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop)
+        with _ending_in(spoken):
+            _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop)
     except BrokenPipeError:
         terminal.stopped_by_reader()
         raise

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_LINE = 4096
+INTERRUPTED = "interrupted; run the same command again to continue"
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Globals:
     *operator* (--operator), *language* (--lang).
 
     *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone. *undraw*
-    takes the live display off the terminal, None if there is none.
+    takes the live display off the terminal, None if there is none. *interrupted* is what is said at the end after ^C.
     """
 
     folder: Path | None = None
@@ -44,6 +45,7 @@ class Globals:
     told: bool = False
     unread: bool = False
     undraw: Callable[[], None] | None = None
+    interrupted: str = INTERRUPTED
 
 
 def globals_of(context: click.Context) -> Globals:
@@ -54,6 +56,11 @@ def globals_of(context: click.Context) -> Globals:
 def _globals() -> Globals:
     context = click.get_current_context(silent=True)
     return globals_of(context) if context is not None else Globals()
+
+
+def say_if_interrupted(text: str) -> None:
+    """Say *text* at the end if the command is stopped by ^C."""
+    _globals().interrupted = text
 
 
 def quiet() -> bool:

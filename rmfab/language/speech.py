@@ -24,6 +24,16 @@ VARIABLE = "RMFAB_LANG"
 _LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 _FOLDER = Path(__file__).parent
 _FIELD = re.compile(r"\\\{(\w+)\\\}")
+_OF_THE_PRODUCT = (
+    Cause.CONSOLE_FORBIDDEN,
+    Cause.CONSOLE_MISSING,
+    Cause.OUT_OF_LIMITS,
+    Cause.STEP_ANSWER,
+    Cause.STEP_COMMAND,
+    Cause.STEP_FAILED,
+)
+"""Causes of a pattern, a step or a limit that product.toml names."""
+_STOPS = ".。"
 _LONGEST = 400
 """Longer messages are not compared with the known ones: they quote something, and are shown as they are."""
 
@@ -60,13 +70,21 @@ class Speech:
         return told.format(**values) if values else told
 
     def meaning(self, cause: str | None, reason: str | None = None) -> str:
-        """Return what is wrong: *reason* in English, which names values, else the meaning of *cause*."""
+        """Return what is wrong: *reason* in English, which names values, else the meaning of *cause*.
+
+        Of what product.toml names, the reason follows the meaning: only the reason says which it was.
+        """
         if cause in set(Cause) and (reason is None or ("", Cause(cause).meaning) in self.entries):
-            return self.tr(Cause(cause).meaning)
+            told = self.tr(Cause(cause).meaning)
+            if not reason or cause not in _OF_THE_PRODUCT:
+                return told
+            return self.tr("{meaning}: {reason}", meaning=told.rstrip(_STOPS), reason=reason)
         return reason or ""
 
     def summary(self, cause: str | None, reason: str | None = None) -> str:
-        """Return what is wrong in one sentence, without values; *reason* if the cause is unknown."""
+        """Return what is wrong in one sentence, without values if possible; *reason* if the cause is unknown."""
+        if reason and cause in _OF_THE_PRODUCT:
+            return self.meaning(cause, reason)
         return self.tr(Cause(cause).meaning) if cause in set(Cause) else reason or ""
 
     def remedy(self, cause: str | None) -> str:
@@ -87,13 +105,15 @@ class Speech:
             return f"{self.summary(cause)}{self.remedy(cause)}"
         if len(text) > _LONGEST:
             return text
+        if meant := _meanings().get(text):
+            return self.tr(meant).rstrip(_STOPS)
         for pattern, known in _patterns():
             if match := pattern.fullmatch(text):
                 return self.tr(known, **{name: self._field(name, value) for name, value in match.groupdict().items()})
         return text
 
     def _field(self, name: str, value: str) -> str:
-        return ", ".join(map(self.said, value.split(", "))) if name == "list" else self.said(value)
+        return self.tr(", ").join(map(self.said, value.split(", "))) if name == "list" else self.said(value)
 
 
 @cache
@@ -101,6 +121,12 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     """The patterns of the line's messages; those with the longest fixed parts come first."""
     known = sorted(LINE_TEXTS, key=lambda text: -len(re.sub(r"\{\w+\}", "", text)))
     return tuple((re.compile(_FIELD.sub(r"(?P<\1>.+?)", re.escape(text)), re.DOTALL), text) for text in known)
+
+
+@cache
+def _meanings() -> Mapping[str, str]:
+    """The meanings of causes by the clauses that messages of the line contain."""
+    return {cause.clause: cause.meaning for cause in Cause}
 
 
 @cache

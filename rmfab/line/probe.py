@@ -83,5 +83,6 @@ def not_seen(slot: Slot, error: RmfabError) -> Probe:
     )
 
 
-_SILENT = ("no-answer", "boot-mode", "loader-failed")
+_SILENT = ("no-answer", "boot-mode", "loader-failed", "tx-path", "answer-stopped", "noise", "chip-unknown")
+"""Nothing answers, or what does is cut off or garbled: an empty slot, a dead board, or a bad contact."""
 _LASTING = ("port-busy", "port-denied", "port-failed", "fixture", "esptool-version", "no-modem-lines")

@@ -115,4 +115,4 @@ def _known(cause: str | None) -> Cause | None:
 
 def _meaning(cause: str | None) -> str:
     known = _known(cause)
-    return "" if known is None else known.meaning[:1].lower() + known.meaning[1:].rstrip(".")
+    return "" if known is None else known.clause

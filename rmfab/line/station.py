@@ -367,13 +367,13 @@ def _no_slot(name: str, station: Station) -> InputError:
     else:
         what = f'"{name}" is neither a port nor a slot: this station has no slots'
     known = {one.lower(): one for one in (*ports, *slots)}
-    close = [ports.get(known[one], known[one]) for one in _closest(name.lower(), known)]
+    close = [ports.get(known[one], known[one]) for one in closest(name.lower(), known)]
     hint = "give the name of a slot, or the whole path of a port" if slots else "give the whole path of a port"
     meant = f"did you mean {close[0]}? Otherwise " if close else ""
     return InputError(what, hint=f"{meant}{hint}; `rmfab ports` lists them", cause="no-slot")
 
 
-def _closest(name: str, known: Iterable[str]) -> list[str]:
+def closest(name: str, known: Iterable[str]) -> list[str]:
     """Return the one of *known* that *name* is most like; none if two are equally like it: A7 may be any slot."""
     ratios = {one: SequenceMatcher(None, one, name).ratio() for one in known}
     best = [one for one, ratio in ratios.items() if ratio == max(ratios.values()) >= _CLOSE]

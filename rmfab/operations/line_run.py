@@ -124,8 +124,8 @@ class LineRun:
         if not failures:
             return
         named = next((name for unit in failures if (name := unit.serial or unit.mac)), None)
-        tail = f"; see `rmfab trace {named}`" if named else ""
-        raise UnitsFailed(f"{len(failures)} of {self.summary.units} units failed{tail}")
+        what = f"{len(failures)} of {self.summary.units} units failed"
+        raise UnitsFailed(f"{what}; see `rmfab trace {named}`" if named else what)
 
 
 def _closed(closed: Mapping[str, OutOfService]) -> StationError:

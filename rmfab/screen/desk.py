@@ -21,6 +21,7 @@ from rmfab.screen.draw_bars import FOOT_ROWS, HEAD_ROWS, FootText, Surroundings,
 from rmfab.screen.draw_detail import draw_detail
 from rmfab.screen.draw_help import draw_help
 from rmfab.screen.draw_numbers import draw_numbers
+from rmfab.screen.draw_tile import what_is_wrong
 from rmfab.screen.draw_wall import Frame, draw_wall
 from rmfab.screen.hands import Hands
 from rmfab.screen.ink import Row, filled
@@ -31,6 +32,8 @@ from rmfab.screen.wall import Past, Wall
 
 Told = LineEvent | Question | Surroundings | Past | tuple[str, str]
 """An event of the line, a question, what is around the line, what was before it, or a message as level and text."""
+_NEWS_SECONDS: Mapping[str, float] = {"info": 15.0, "warning": 60.0}
+"""How long a message stands at the foot before it gives way. What does not change is in the head, or on a tile."""
 
 
 class Body(Enum):
@@ -88,6 +91,7 @@ class Desk:
         self.ending = 0
         self.over: str | None = None
         self._last: Message | None = None
+        self._last_shown: tuple[Message | None, float] = (None, 0.0)
         self._console: tuple[object, tuple[str, ...]] = (None, ())
 
     @property
@@ -133,7 +137,7 @@ class Desk:
         return [
             *draw_head(self.wall.heading, numbers, self._now_around(now), self.speech, panel.width),
             *self._body(Frame(panel.width, panel.body, self.speech, now, self.chosen, self.local)),
-            *draw_foot(self._foot(), self.speech, panel.width),
+            *draw_foot(self._foot(now), self.speech, panel.width),
         ]
 
     def _now_around(self, now: float) -> Surroundings:
@@ -174,7 +178,7 @@ class Desk:
             self._console = (newest, () if newest is None else self.hands.console(newest.ended.log))
         return self._console[1]
 
-    def _foot(self) -> FootText:
+    def _foot(self, now: float) -> FootText:
         if self.questions:
             asked = self.questions[0]
             typed = "*" * len(self.scan.text) if asked.kind is Answers.HIDDEN else self.scan.shown
@@ -183,4 +187,21 @@ class Desk:
         if self.over is not None:
             why = self.speech.said(self.over) or self.speech.tr("all is done")
             return FootText("", self.speech.tr("the line has ended: {why}. F10 leaves the screen", why=printable(why)))
-        return FootText(self.scan.shown, "", self._last)
+        return FootText(self.scan.shown, "", self._message(now))
+
+    def _message(self, now: float) -> Message | None:
+        """Return the last message as long as it is news, then what is wrong on the chosen slot, if something is.
+
+        While the line waits for an answer or a scan, its request stays.
+        """
+        last = self._last
+        if self._last_shown[0] is not last:
+            self._last_shown = (last, now)
+        news = last is not None and now - self._last_shown[1] < _NEWS_SECONDS[last.level]
+        if news or self.terminal.wants_input:
+            return last
+        tile = self.wall.tiles.get(self.chosen)
+        told = "" if tile is None else "  ".join(text for text, _ in what_is_wrong(tile, self.speech))
+        if told:
+            return Message("", self.wall.heading.station, self.chosen, None, None, "info", told)
+        return last if last is not None and last.level == "warning" else None

@@ -20,6 +20,7 @@ from rmfab.screen.wall import Heading
 HEAD_ROWS, FOOT_ROWS = 2, 2
 _GAP = "  "
 _WIDE = 110
+_LEAST_FIELD = 4
 KEYS = (
     ("F1", marked("help")),
     ("F2", marked("slot")),
@@ -88,6 +89,9 @@ def draw_head(heading: Heading, numbers: TopNumbers, around: Surroundings, speec
         count = numbers.today[outcome] + (numbers.today[Outcome.MARGINAL] if look is Look.PASS else 0)
         if count or look in (Look.PASS, Look.FAIL, Look.ERROR):
             totals += [(f" {tr(LOOK_WORDS[look])} {count} ", look.value if count else "bar"), (" ", "bar")]
+    room = width - width_of(tuple(totals))
+    if width_of((*names, (left, "bar"))) + len(_GAP) * (len(names) + 1) >= room and heading.release:
+        names.pop()  # the release does not change in a shift, what is left does
     first = _row([*names, (left, "bar")], totals, width)
     wide = width >= _WIDE
     people = [(tr("station {name}", name=heading.station) if wide else heading.station, "bar-strong")]
@@ -137,8 +141,9 @@ def draw_foot(foot: FootText, speech: Speech, width: int) -> list[Row]:
 
 def _scan(foot: FootText, speech: Speech, width: int) -> Row:
     label = f" {speech.tr('Scan')} "
-    room = min(44, max(16, width // 3)) - cells(label)
-    field = foot.scanned[-(room - 1) :] + "_"
+    most = min(44, max(16, width // 3)) - cells(label)
+    field = foot.scanned[-(most - 1) :] + "_"
+    room = min(most, max(_LEAST_FIELD, cells(field)))  # the message has the rest
     message, style = "", "dim"
     if foot.message is not None:
         where = f"{foot.message.slot}: " if foot.message.slot else ""

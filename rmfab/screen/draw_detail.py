@@ -8,7 +8,8 @@ from typing import Any
 
 from rmfab.errors import one_line
 from rmfab.language.durations import clock
-from rmfab.language.speech import Speech
+from rmfab.language.speech import Speech, marked
+from rmfab.ledger.events import Outcome
 from rmfab.line.events import StepEnded
 from rmfab.screen.draw_wall import Frame
 from rmfab.screen.ink import Row, cut, filled, padded, wrapped
@@ -17,6 +18,11 @@ from rmfab.screen.tile import LOOK_WORDS, VERDICTS, Tile, Visited
 Limits = Mapping[str, str]
 """The limit of a measurement, in words, such as `>= -75`."""
 _LONGEST = 200
+_STEP_WORDS = {
+    **{outcome: LOOK_WORDS[look] for outcome, look in VERDICTS.items()},
+    Outcome.MARGINAL: marked("MARGINAL"),
+    Outcome.SKIP: marked("SKIP"),
+}
 
 
 def draw_detail(tile: Tile, visits: Sequence[Visited], log: Sequence[str], limits: Limits, view: Frame) -> list[Row]:
@@ -58,7 +64,7 @@ def _verdict(tile: Tile, view: Frame) -> list[Row]:
     if last is None or tile.step is not None:
         return []
     ended = last.ended if last.marginal is None else last.marginal
-    told = [(speech.summary(ended.cause, ended.reason), "strong"), (ended.reason or "", "paper")]
+    told = [(speech.summary(ended.cause), "strong"), (ended.reason or "", "paper")]
     told.append((f"> {remedy}" if (remedy := speech.remedy(ended.cause)) else "", "warning"))
     width = _half(view) - 4
     return [(("  ", "paper"), (text, style)) for said, style in told if said for text in wrapped(said, width, 2)]
@@ -70,20 +76,25 @@ def _steps(steps: Sequence[StepEnded], limits: Limits, speech: Speech, width: in
         style = f"{VERDICTS[step.outcome]}-text" if step.outcome in VERDICTS else "dim"
         name = padded(speech.tr(step.step.value), 10)
         said = measured(step.measurements, limits, width - 32)
-        row = (("  " + name, "paper"), (f"{step.outcome.value:<9}", style), (f"{step.seconds:6.1f} s  ", "paper"))
+        word = padded(speech.tr(_STEP_WORDS[step.outcome]), 9)
+        row = (("  " + name, "paper"), (word, style), (f"{step.seconds:6.1f} s  ", "paper"))
         rows.append((*row, (said, "dim")))
     return rows
 
 
 def measured(measurements: Mapping[str, Any], limits: Limits, width: int) -> str:
-    """Return measurements with their limits on one line: `rssi -61 [>= -75]`."""
+    """Return measurements with their limits on one line: `rssi -61 [>= -75]`; of what is or is not, only what is."""
     said = [
-        f"{name} {one_line(str(value), _LONGEST)}{f' [{limits[name]}]' if name in limits else ''}"
+        f"{name}{_value(value)}{f' [{limits[name]}]' if name in limits else ''}"
         for name, value in measurements.items()
-        if value is not None and not isinstance(value, (dict, list, tuple))
+        if value is not None and value is not False and not isinstance(value, (dict, list, tuple))
     ]
     said.sort(key=lambda text: "[" not in text)
     return cut(", ".join(said), width)
+
+
+def _value(value: object) -> str:
+    return "" if value is True else f" {one_line(str(value), _LONGEST)}"
 
 
 def _attempts(visits: Sequence[Visited], view: Frame) -> list[Row]:

@@ -18,7 +18,7 @@ _LOOKS = (
 )
 _KEYS = (
     ("F1", marked("this page")),
-    ("F2 Enter", marked("the chosen slot: measurements, console, attempts")),
+    ("F2, Enter", marked("the chosen slot: measurements, console, attempts")),
     ("F3", marked("the last units, the causes of failures, the slots side by side")),
     ("F4", marked("the other language")),
     ("F5", marked("acknowledge the FAIL of the chosen slot")),
@@ -27,8 +27,8 @@ _KEYS = (
     ("F8", marked("start the chosen slot, or run its board again")),
     ("F9", marked("print the label of the chosen slot again")),
     ("F10", marked("end: twice if units are at work; they are aborted")),
-    ("arrows, Tab", marked("choose a slot")),
-    ("PgUp PgDn", marked("turn the page")),
+    (marked("arrows, Tab"), marked("choose a slot")),
+    ("PgUp, PgDn", marked("turn the page")),
     ("Esc", marked("back to the slots, or empty the scan field")),
 )
 _SCANS = (
@@ -50,7 +50,7 @@ def draw_help(view: Frame) -> list[Row]:
     for look, what in _LOOKS:
         rows += _lines(f" {MARKS[look]} {tr(LOOK_WORDS[look])}", 18, look.value, tr(what), view)
     for key, what in _KEYS:
-        rows += _lines(key, 17, "strong", tr(what), view)
+        rows += _lines(tr(key), 17, "strong", tr(what), view)
     for scan, what in _SCANS:
         rows += _lines(tr(scan), 21, "strong", tr(what), view)
     return rows

@@ -12,7 +12,7 @@ from rmfab.screen.block_letters import BLOCK, MARKS, drawn_verdict
 from rmfab.screen.ink import Row, centred, line, padded, wrapped
 from rmfab.screen.tile import LOOK_WORDS, Look, Tile, Visited
 
-_VERDICT_ROWS = 5
+_VERDICT_ROWS, _WORD_ROWS = 5, 3
 _BAR_ENDS = 2
 _SMALL_HEIGHT = 10
 """Up to this height, the foot alone names the key that acknowledges."""
@@ -104,41 +104,53 @@ def _verdict(tile: Tile, paper: Paper) -> list[Row]:
     """Return the band with shape and word, and what to know and to do below it."""
     look, width = tile.look, paper.width
     texts = _texts(tile, paper.speech, roomy=paper.height > _SMALL_HEIGHT)
-    band = _band_height(paper.height, bool(texts))
+    band = _band_height(paper, look, sum(len(wrapped(text, width - 2, paper.height)) for text, _ in texts))
     rows = draw_band(look, paper.speech, width, band)
     room = paper.height - 1 - len(rows)
     return [*rows, *_told(texts, width, room)]
 
 
-def _band_height(height: int, has_text: bool) -> int:
+def _band_height(paper: Paper, look: Look, lines: int) -> int:
+    """Return the rows of the band over texts of *lines*, which get the row below the letters if they need it."""
+    height, word = paper.height, LOOK_WORDS[look]
     if height < _VERDICT_ROWS + 2:
         return max(1, height - 3)
-    if not has_text:
+    if not lines:
         return height - 2
-    return max(_VERDICT_ROWS + 1, min(height - 6, (height * 3) // 5))
+    translated = int(paper.speech.tr(word) != word)
+    drawn = drawn_verdict(look, word, paper.width, _VERDICT_ROWS) is not None
+    least = _VERDICT_ROWS + translated if drawn else _WORD_ROWS
+    least += int(height - 1 - least > lines)
+    return max(least, min(height - 6, (height * 3) // 5))
+
+
+def what_is_wrong(tile: Tile, speech: Speech) -> list[tuple[str, str]]:
+    """Return why a slot is locked, or why its last unit did not pass, and what to do about it, each with its style."""
+    if tile.locked is not None:
+        return [(speech.said(tile.locked), "card-strong"), (speech.tr("a supervisor has to unlock this slot"), "card")]
+    if tile.last is None or tile.look is not tile.last.look:
+        return []
+    return _cause_and_remedy(tile.last, speech)
 
 
 def _texts(tile: Tile, speech: Speech, *, roomy: bool) -> list[tuple[str, str]]:
     """Return what is told of a verdict, each with its style: what to do first, cause, remedy."""
-    if tile.locked is not None:
-        return [(speech.said(tile.locked), "card-strong"), (speech.tr("a supervisor has to unlock this slot"), "card")]
-    last = tile.last
-    if last is None:
-        return []
     told: list[tuple[str, str]] = []
+    if tile.locked is not None or tile.last is None:
+        return what_is_wrong(tile, speech)
     if tile.held and tile.wants_acknowledgement:
         told.append((speech.tr("the next board waits: acknowledge with F5 first"), "card-strong"))
     elif tile.gone and tile.wants_acknowledgement:
         told.append((speech.tr("taken out: acknowledge with F5"), "card-strong"))
     elif tile.wants_acknowledgement and roomy:
         told.append((speech.tr("F5: seen, board set aside"), "card-strong"))
-    told += cause_and_remedy(last, speech)
+    told += what_is_wrong(tile, speech)
     if not told and tile.note.text:
         told.append((speech.said(*tile.note), "card-dim"))
     return told
 
 
-def cause_and_remedy(visited: Visited, speech: Speech) -> list[tuple[str, str]]:
+def _cause_and_remedy(visited: Visited, speech: Speech) -> list[tuple[str, str]]:
     """Return what was wrong with a unit, with its step, and what to do about it, each with its style."""
     ended = visited.ended
     close = visited.marginal if visited.look is Look.MARGINAL else None
@@ -156,7 +168,8 @@ def _told(texts: list[tuple[str, str]], width: int, room: int) -> list[Row]:
     rows: list[Row] = []
     for number, (text, style) in enumerate(texts):
         after = len(texts) - number - 1
-        share = max(1, -(-(room - len(rows) - after) // (after + 1))) if after else room - len(rows)
+        left = room - len(rows)
+        share = max(1, min(-(-left // (after + 1)), left - after))
         rows += [((f" {padded(one, width - 1)}", style),) for one in wrapped(text, width - 2, share)]
     blank = ((" " * width, "card"),)
     return [*rows[:room], *[blank] * (room - len(rows))]

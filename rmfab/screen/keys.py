@@ -18,6 +18,7 @@ _YES, _NO = ("y", "yes", "是"), ("n", "no", "否")
 _SAME_ORDER_SECONDS = 2.0
 """The same order within this time is the same one: a key that is held repeats itself, and so may a scanner."""
 _NOT_HERE = marked("{name} is no unit or slot of this station")
+_MEANT = marked("there is no {name} here; did you mean {meant}?")
 
 
 class Keys:
@@ -162,7 +163,7 @@ class Keys:
             case CodeScan():
                 slot = desk.chosen if scanned.slot is None else desk.wall.slot_of(scanned.slot)
                 if slot is None:
-                    desk.note(_NOT_HERE, "warning", name=scanned.slot)
+                    self._not_here(scanned.slot)
                 else:
                     self._code(scanned.code, slot)
             case BadgeScan():
@@ -193,10 +194,19 @@ class Keys:
             self._acknowledge(slot)
         elif desk.terminal.wants_input:
             desk.terminal.feed(Scan(text))
+            desk.chosen = slot or desk.chosen
         elif slot is None:
-            desk.note(_NOT_HERE, "warning", name=shown or desk.speech.tr("this code"))
+            self._not_here(shown)
         else:
             desk.chosen = slot
+
+    def _not_here(self, name: str | None) -> None:
+        """Say that nothing here is called *name*, and which slot may be meant; None: a code that is not shown."""
+        desk = self._desk
+        if name is not None and (meant := desk.wall.nearest(name)):
+            desk.note(_MEANT, "warning", name=name, meant=meant)
+        else:
+            desk.note(_NOT_HERE, "warning", name=name or desk.speech.tr("this code"))
 
     def _code(self, code: Code, slot: str) -> None:
         desk = self._desk

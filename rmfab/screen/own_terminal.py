@@ -24,10 +24,11 @@ modes=$(stty -g <&3 2>/dev/null)
 echo ready
 read -r goodbye && exit 0
 stty "$modes" <&3 2>/dev/null || stty sane <&3
-printf '\033[?1049l\033[?25h\033[?2004l\033[?1004l\033[<u\033[0m' >&3
-printf '\r\nrmfab: the screen was killed; the ledger has every unit, run the same command again\r\n' >&3
+printf '\033[?1049l\033[?25h\033[?7h\033[?2004l\033[?1004l\033[<u\033[0m' >&3
+printf '\r\nrmfab: the screen was killed; run the same command again: no unit is lost\r\n' >&3
 """
-"""Leaves the alternate screen, shows the cursor, ends reports of pastes and focus (xterm, ctlseqs), kitty's keys."""
+"""Leaves the alternate screen, shows the cursor, lets long lines go on in the next row (DECAWM), ends reports of pastes
+and focus (xterm, ctlseqs), kitty's keys."""
 
 
 @contextmanager

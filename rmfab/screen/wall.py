@@ -24,6 +24,7 @@ from rmfab.line.events import (
     Stopped,
     UnitEnded,
 )
+from rmfab.line.station import closest
 from rmfab.report.unit_tally import UnitTally, UnitVerdict
 from rmfab.screen.tile import NO_NOTE, Look, SlotNote, Tile, Visited
 
@@ -146,6 +147,11 @@ class Wall:
             if slot.lower() == wanted or tile.is_unit(name):
                 return slot
         return None
+
+    def nearest(self, name: str) -> str | None:
+        """Return the slot whose name *name* is most like; None if none is, or several."""
+        known = {slot.lower(): slot for slot in self.tiles}
+        return next((known[one] for one in closest(name.lower(), known)), None)
 
     @property
     def waiting_for_operator(self) -> tuple[str, ...]:

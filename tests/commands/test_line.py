@@ -25,6 +25,7 @@ from rmfab.operations.run_line import LineRun
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.line.floor import serve, spec
 from tests.patience import PATIENCE
 from tests.terminal import Terminal, environment, files, words
 
@@ -338,6 +339,32 @@ def test_the_error_of_a_single_unit_is_in_the_operators_language(terminal: Termi
     assert f"rmfab: hint: {speech.tr(cause.remedy)}\n" in said.err
     told = terminal(*argv, "--unit-url", "http://127.0.0.1:9", "--json")
     assert "port does not exist" in told.out
+
+
+def test_the_last_line_of_a_run_is_in_the_operators_language(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """With --lang zh_CN the count of units that failed is Chinese; in JSON nothing is."""
+    with serve([spec(faults=("panic",))]) as (board,):
+        argv = ("-C", lamp, "run", "--lang", "zh_CN", "--release", build, "--port", board.url)
+        said = terminal(*argv, "--unit-url", board.provisioning_url)
+        told = terminal(*argv, "--unit-url", board.provisioning_url, "--json")
+    assert (said.code, told.code) == (1, 1)
+    assert said.err.splitlines()[-1].startswith("rmfab: 1 件中有 1 件不合格；见 `rmfab trace ")
+    assert "1 of 1 units failed" in told.err
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "interrupted; run the"), ("zh_CN", "已中断；再次运行")])
+def test_an_interrupted_line_says_so_in_the_operators_language(
+    terminal: Terminal, lamp: Path, build: Path, monkeypatch: pytest.MonkeyPatch, language: str, told: str
+) -> None:
+    """What is said after ^C is in the operator's language."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rmfab.commands.show_line._show", interrupted)
+    argv = ("-C", lamp, "run", "--lang", language, "--release", build, "--port", "/dev/nowhere")
+    said = terminal(*argv, "--unit-url", "http://127.0.0.1:9")
+    assert (said.code, f"rmfab: {told}" in said.err) == (130, True)
 
 
 def test_what_run_says_before_it_is_in_the_operators_language(terminal: Terminal, lamp: Path, build: Path) -> None:

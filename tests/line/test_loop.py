@@ -215,6 +215,8 @@ def test_after_an_error_the_same_board_is_asked_for(factory):
         ("port-absent", "waiting"),
         ("port-busy", "waiting"),
         ("no-answer", "waiting: a board may be in the slot but does not answer (no-answer)"),
+        ("tx-path", "waiting: a board may be in the slot but does not answer (tx-path)"),
+        ("noise", "waiting: a board may be in the slot but does not answer (noise)"),
     ],
 )
 def test_the_state_of_a_slot_without_a_board(monkeypatch, cause, state):

@@ -15,6 +15,7 @@ from rmfab.line.shifts import LocalTime
 from rmfab.report.unit_tally import UnitVerdict
 from rmfab.screen.block_letters import SHAPES, drawn_verdict
 from rmfab.screen.desk import Body, Panel
+from rmfab.screen.draw_detail import measured
 from rmfab.screen.grid import LEAST_HEIGHT, LEAST_WIDTH, grid_for
 from rmfab.screen.ink import cut, padded, plain, width_of, wrapped
 from rmfab.screen.theme import COLOURS, NO_COLOURS
@@ -183,3 +184,74 @@ def test_the_numbers_start_anew() -> None:
     assert ("FAIL 1 " in stage.text(), "yield 1 h -, shift -" in stage.text()) == (True, True)
     stage.moment += timedelta(days=1)
     assert ("FAIL 0 " in stage.text(), stage.desk.wall.tally.recent[0].unit) == (True, "LMP-000001")
+
+
+@pytest.mark.parametrize("count", [8, 16])
+def test_a_cause_can_be_read_at_80_columns(count: int) -> None:
+    """On a small tile, the cause has two rows: one row holds little more than the name of the step."""
+    stage = Stage(count)
+    stage.show(*failed("A2"))
+    stage.desk.chosen = "A1"
+    assert ("boot: The supply" in stage.text(), "voltage" in stage.text()) == (True, True)
+
+
+def test_why_a_slot_is_locked_can_be_read_at_80_columns() -> None:
+    """A verdict that is too long for blocks leaves its rows to the reason."""
+    stage = Stage(8)
+    stage.desk.wall.take(service("A2", "3 boards in a row ended with FAIL (panic): a worn pin?"), 0.0)
+    text = stage.text()
+    assert ("(panic): a worn" in text, "a supervisor has" in text) == (True, True)
+
+
+def test_the_foot_says_what_is_wrong_on_the_chosen_slot() -> None:
+    """News give way to the cause and the remedy of the chosen slot; what was left in the batch then is not news."""
+    stage = Stage(8)
+    stage.show(*failed("A1"), message("A2", "59 identities left in batch lamp-0001"))
+    assert "A2: 59 identities left in batch lamp-0001" in stage.text(now=2.0)
+    assert "A1: boot: The supply voltage drops while the unit runs" in stage.text(now=18.0)
+    stage.desk.chosen = "A3"
+    assert "59 identities" not in stage.text(now=18.0).splitlines()[-2]
+
+
+def test_a_request_stays_at_the_foot() -> None:
+    """While the line waits for an answer or a scan, what it has asked stays: its slot may be on a different page."""
+    stage = Stage(8)
+    stage.show(*failed("A1"), message("A2", "Is the lamp white? p = pass, f = fail"))
+    stage.terminal.wants_input = True
+    assert [stage.text(now=now).count("Is the lamp white? p = pass") for now in (2.0, 600.0)] == [1, 1]
+
+
+def test_the_foot_has_room_for_a_message() -> None:
+    """An empty scan field leaves its columns to the message, and takes them back when something is typed."""
+    stage = Stage(8)
+    stage.desk.note("no [printer] in station.toml: use `rmfab label LMP-000001 -o FILE`")
+    assert "use `rmfab label LMP-000001 -o FILE`" in stage.text()
+    stage.desk.scan.text = "LMP-0000"
+    assert " LMP-0000_ " in stage.text()
+
+
+def test_the_head_keeps_what_is_left() -> None:
+    """If the numbers of the day leave no room, the release goes, not what is left in the batch."""
+    stage = Stage(8)
+    stage.desk.left = 17
+    assert ("1.4.0" in stage.text(), "17 left" in stage.text()) == (True, True)
+    stage.show(*(ended(f"A{number}", Outcome.ABORTED, serial=f"LMP-{number:06}") for number in range(1, 9)))
+    head = stage.text((72, 24)).splitlines()[0]
+    assert ("ABORTED 8" in head, "17 left" in head, "1.4.0" in head) == (True, True, False)
+
+
+def test_the_detail_of_a_slot_in_chinese() -> None:
+    """Verdicts of steps are in the operator's language, and what a step did not do is not told."""
+    stage = full_stage(8, Language.CHINESE)
+    stage.desk.body, stage.desk.chosen = Body.DETAIL, "A2"
+    text = stage.text(LARGE)
+    assert ("不合格" in text, "FAIL" in text, "PASS" in text) == (True, False, False)
+    assert measured({"again": False, "restored": True, "kept": 0}, {}, 80) == "restored, kept 0"
+
+
+def test_a_short_text_leaves_the_band_its_edge() -> None:
+    """Below the letters of a verdict is a row of its colour, unless its text needs the row."""
+    stage = Stage(8)
+    stage.show(ended("A1"), message("A1", "remove the board and insert the next one"), *failed("A2"))
+    rows = stage.text().splitlines()
+    assert ("remove" in rows[9], "boot: The supply" in rows[8]) == (True, True)

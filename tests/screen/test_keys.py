@@ -109,6 +109,28 @@ def test_codes_do_what_keys_do(stage: Stage) -> None:
     assert [order[0] for order in stage.hands.orders[5:]] == ["start", "abort", "reprint"]
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("RETRY A33", "there is no A33 here; did you mean A3?"),
+        ("ABORT a22", "did you mean A2?"),
+        ("A11", "did you mean A1?"),
+        ("LMP-000004", "LMP-000004 is no unit or slot of this station"),
+        ("RETRY Z9", "Z9 is no unit or slot of this station"),
+        ("A", "A is no unit or slot of this station"),
+    ],
+)
+def test_a_name_that_nothing_here_has(stage: Stage, code: str, told: str) -> None:
+    """An unknown name, also after RETRY and ABORT, starts and aborts nothing, and suggests the nearest slot.
+
+    No serial is suggested: those of other units are all near."""
+    scan(stage, code)
+    foot = stage.text().splitlines()[-2]
+    assert told in foot
+    assert ("did you mean" in foot) is ("did you mean" in told)
+    assert stage.hands.orders == []
+
+
 def test_one_order_prints_once(stage: Stage) -> None:
     """A key that is held, and a code that the scanner reads twice, print one label; a later order one more."""
     stage.show(ended("A1"), ended("A2", serial="LMP-000002"))
@@ -261,6 +283,14 @@ def test_a_scan_for_the_line(stage: Stage) -> None:
     scan(stage, "SN79927398713")
     reader.join(PATIENCE)
     assert told == [Scan("SN79927398713")]
+
+
+def test_the_name_of_a_slot_while_the_line_waits_for_a_code(stage: Stage) -> None:
+    """The name of a slot goes to the line, which may wait for that slot's code; and the slot is chosen as ever."""
+    stage.terminal.shown(lambda _: None)
+    stage.terminal.wants_input = True
+    scan(stage, "A5")
+    assert (stage.desk.chosen, next(stage.terminal.inputs())) == ("A5", Scan("A5"))
 
 
 def test_a_scan_without_enter() -> None:

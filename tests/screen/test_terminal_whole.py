@@ -28,6 +28,8 @@ LEFT = b"\x1b[?1049l"
 """The end of the alternate screen (xterm, ctlseqs)."""
 SHOWN = b"\x1b[?25h"
 """The cursor is shown."""
+WRAPS = b"\x1b[?7h"
+"""Lines that are longer than the terminal is wide go on in the next row (DECAWM)."""
 
 
 class Window:
@@ -72,10 +74,12 @@ class Window:
 
     @property
     def whole(self) -> bool:
-        """Whether the terminal has its modes again, its main screen and its cursor."""
+        """Whether the terminal has its modes again, its main screen, its cursor, and breaks long lines."""
         left, shown = self.raw.rfind(LEFT), self.raw.rfind(SHOWN)
         entered, hidden = self.raw.rfind(b"\x1b[?1049h"), self.raw.rfind(b"\x1b[?25l")
-        return termios.tcgetattr(self._slave) == self.modes and left > entered and shown > hidden
+        wraps, cuts = self.raw.rfind(WRAPS), self.raw.rfind(b"\x1b[?7l")
+        modes = termios.tcgetattr(self._slave) == self.modes
+        return modes and left > entered and shown > hidden and wraps >= cuts
 
     def close(self) -> None:
         """Close both ends."""
