@@ -62,7 +62,7 @@ def lease_in(text: str) -> Handover:
 def _judge_merged(lease: Ledger, merged: Mapping[int, str], made: int) -> None:
     """Raise IntegrityError unless *lease*, which has *made* so many returns, made the last one in *merged*, by digest.
 
-    A copy goes on in a chain of its own, so what it returned last is never the same.
+    Two copies never make the same return: it names its time, and the heads of its chains.
     """
     last = max(merged, default=0)
     if last == 0:
