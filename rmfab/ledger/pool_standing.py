@@ -7,14 +7,14 @@ imported.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 
 from rmfab.errors import IntegrityError
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Holding, Unusable
-from rmfab.ledger.questions import lacking, last_pool_event, meta_values
+from rmfab.ledger.questions import batches, lacking, last_pool_event, meta_values
 from rmfab.ledger.sql.ask import Ask
 
 
@@ -74,6 +74,10 @@ _RELOCATE = (
 _FORGETFUL = "the server lacks identities that this host has given: it is from a backup, or a replica that lags"
 _SUPERSEDED = "this database gave identities before the one that this host has taken from since"
 _NO_COPY = "use the right server; if it is lost, `rmfab ledger adopt` here: free identities go into quarantine"
+_LEASE = (
+    "a lease is used where it was taken: in that folder, with that RMFAB_STATE; if one of them is lost, the owner "
+    "declares the lease lost (`rmfab handover --lost N`), and then lease.db is moved out of the workspace"
+)
 _ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
 
 
@@ -87,6 +91,14 @@ class PoolPlace:
 
 def standing(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace) -> PoolStanding:
     """Return the standing of the pool of the ledger *at* this place."""
+    found = _standing(ask, record, host, at)
+    if found.refusal is None or at.place is not None or not any(one.leased for one in batches(ask)):
+        return found
+    why = found.refusal
+    return replace(found, refusal=IntegrityError(why.what, where=why.where, hint=_LEASE, cause=why.cause))
+
+
+def _standing(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace) -> PoolStanding:
     meta = meta_values(ask)
     holder = meta.get("holder")
     if holder is None:

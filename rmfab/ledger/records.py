@@ -113,6 +113,11 @@ class Batch:
         """Where its identities come from, None if they were made in this ledger. Raise IntegrityError as `replaces`."""
         return origin_in(self.policy, self.name)
 
+    @property
+    def leased(self) -> bool:
+        """Whether it is of a lease of a station. Raise IntegrityError as `replaces`."""
+        return self.origin is not None and self.origin.leased
+
     def expired(self, ts: str) -> bool:
         """Return whether it was received in a handover that has expired at the ledger time *ts*."""
         return self.origin is not None and self.origin.expired(ts)

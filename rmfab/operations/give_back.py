@@ -12,7 +12,7 @@ from rmfab.exchange.pending import pending_parcel
 from rmfab.exchange.return_file import document_of, envelope_name, event_blocks
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.receipts import Return
-from rmfab.operations.pool import hold_pool
+from rmfab.operations.pool import hold_pool, refuse_lease
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -33,6 +33,7 @@ def give_back(
     """
     if unused and again is not None:
         raise UsageError("--unused and --again exclude each other", hint="a return that was made does not change")
+    refuse_lease(workspace)
     if again is None:
         hold_pool(workspace, terminal)
     ledger, station = workspace.ledger, workspace.station.name

@@ -89,6 +89,7 @@ class StationLease:
         contradicts the shared ledger, or was declared lost, also if that was found before, and the server is away now.
         """
         self._make()
+        hold_pool(self._lease, self._terminal)
         stock = self.stock()
         try:
             with stock.stop.judged_by_server():
@@ -109,7 +110,6 @@ class StationLease:
                     cause="ledger-away",
                 ) from error
             stock.stop.judge()
-        hold_pool(self._lease, self._terminal)
 
     def names(self) -> tuple[str, ...]:
         """Return the batches of the lease from which this line can claim. Raise LedgerError if there are none, and the

@@ -39,6 +39,19 @@ def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: 
     _adopt(workspace, AdoptionReason.ONLY_COPY)
 
 
+def refuse_lease(workspace: Workspace) -> None:
+    """Raise InputError if the ledger is the lease of a station: it comes back to its server by itself, and moves
+    nowhere else."""
+    if any(one.leased for one in workspace.inquiry.batches()):
+        raise InputError(
+            "this ledger is the lease of a station: only the host and the folder that took it use it",
+            where=str(workspace.ledger_path),
+            hint="unset RMFAB_LEDGER; `rmfab station release` there gives it back; if it is lost, the owner declares "
+            "it lost (`rmfab handover --lost N`)",
+            cause="handed-over",
+        )
+
+
 def adopt(
     workspace: Workspace, terminal: Terminal = UNATTENDED, *, only_copy: bool = False, name: str | None = None
 ) -> Adoption | None:
@@ -48,6 +61,7 @@ def adopt(
     put in quarantine. The operator confirms it with the *name* of the product, unless it is a file that nobody has held
     yet. Raise InputError or UsageError.
     """
+    refuse_lease(workspace)
     standing = workspace.ledger.pool_standing()
     if standing.held:
         terminal.say("this host holds the pool already; nothing to do")
@@ -77,6 +91,7 @@ def move(workspace: Workspace, station: str, terminal: Terminal = UNATTENDED, *,
     cannot open the identities, or if nobody confirms it; IntegrityError if this host does not hold the pool.
     """
     recipient = Addressee.named(station).recipient
+    refuse_lease(workspace)
     hold_pool(workspace, terminal)
     if recipient == workspace.station_key.recipient:
         raise InputError(

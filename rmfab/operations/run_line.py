@@ -378,7 +378,7 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
     else:
         names = []
     _check_claimable(workspace, names, named=batch is not None)
-    if claims and any(_is_leased(workspace, name) for name in names):
+    if claims and any(workspace.inquiry.batch(name).leased for name in names):
         raise InputError(
             "this ledger is the lease of a station: which boards are bound elsewhere is not known here",
             where=str(workspace.ledger_path),
@@ -395,11 +395,6 @@ def _check_claimable(workspace: Workspace, names: Sequence[str], *, named: bool)
         if error.cause == "policy-mismatch" and not named:
             error.hinted("restore the old values, or name a batch that was made with these with --batch")
         raise
-
-
-def _is_leased(workspace: Workspace, batch: str) -> bool:
-    origin = workspace.inquiry.batch(batch).origin
-    return origin is not None and origin.leased
 
 
 def _check(workspace: Workspace, names: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rmfab.errors import InputError, UsageError
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.sql.server_address import is_url
-from rmfab.operations.pool import hold_pool
+from rmfab.operations.pool import hold_pool, refuse_lease
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
@@ -54,6 +54,7 @@ def copy_ledger(workspace: Workspace, target: str, terminal: Terminal = UNATTEND
     """
     from rmfab.ledger.transfer import transfer
 
+    refuse_lease(workspace)
     ledger = workspace.ledger
     location = target if is_url(target) else Path(target).absolute()
     if ledger.pool_standing().moved_to is None:

@@ -20,6 +20,7 @@ from rmfab.operations.terminal import Unattended
 from tests.killed import killed
 from tests.line.conftest import founded
 from tests.line.leased import NOON, Bench, World, counted, cut, mend, world
+from tests.pools import hold
 from tests.postgres import USER
 from tests.terminal import Terminal, process
 
@@ -155,16 +156,54 @@ def test_a_copied_station(world: World, tmp_path: Path) -> None:
     world.one.enter()
     root = tmp_path / "copy" / "bench-1"
     shutil.copytree(world.one.root, root, ignore=shutil.ignore_patterns("state"))
-    thief = Bench(root, world.one.proxy, 3)
+    thief = Bench(root, world.one.proxy, 4)
     with pytest.raises(IntegrityError) as refused:
         thief.enter()
     assert refused.value.cause == "not-pool-holder"
+    assert "rmfab handover --lost" in str(refused.value.hint)
+    assert "adopt" not in str(refused.value.hint)  # that would be for the shared ledger
+    assert world.states() == {"generated": 5, "handed-over": 3}
+    thief.lease(3)
     for path in root.glob("lease.*"):
         path.unlink()
     thief.enter()
     assert world.states() == {"generated": 2, "handed-over": 6}
     assert claim(thief, 1) == ["LMP-000004"]
     assert claim(world.one, 2) == ["LMP-000001"]
+
+
+@pytest.fixture
+def clone(world: World, tmp_path: Path) -> Bench:
+    """The first station, which has taken its lease, once more: as on a clone of its machine, record and all."""
+    world.one.enter()
+    root = tmp_path / "clone" / "bench-1"
+    shutil.copytree(world.one.root, root)
+    hold(root / "lease.db", root / "state")
+    return Bench(root, world.one.proxy, 3)
+
+
+def test_a_clone_of_a_station(world: World, clone: Bench) -> None:
+    """Two clones give one identity to two boards while the server is away: the one that returns second is stopped, and
+    told why, also without the server; the units of the first one stay."""
+    assert claim(world.one, 1) == claim(clone, 2) == ["LMP-000001"]
+    world.one.enter()
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="a return 1 of this station's lease that a copy") as refused:
+            clone.enter()
+        assert refused.value.cause == "second-holder"
+        cut(clone)
+    mend(clone)
+    assert world.units() == {MAC.format(1): "LMP-000001"}
+
+
+def test_a_station_that_was_rolled_back(world: World, clone: Bench) -> None:
+    """A snapshot from before a return is refused before a board gets anything: the server has that return."""
+    claim(world.one, 1)
+    world.one.enter()
+    with pytest.raises(IntegrityError) as refused:
+        clone.enter()
+    assert refused.value.cause == "second-holder"
+    assert world.states() == {"generated": 4, "handed-over": 3, "claimed": 1}
 
 
 def test_a_lost_lease(world: World, terminal: Terminal) -> None:
@@ -238,6 +277,31 @@ def test_the_ledger_of_a_lease_is_not_for_a_line(world: World, terminal: Termina
     said = process("-C", world.one.root, "status", cwd=world.one.root, **lease)
     assert said.code == 0
     assert "lamp-0001-h1" in said.out
+
+
+def test_the_ledger_of_a_lease_stays_where_it_is(
+    world: World, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not adopted, moved, copied or returned in a file, and a copy of it is not adopted: those are ways of a pool
+    of one's own."""
+    world.one.enter()
+    lease, copy = world.one.root / "lease.db", world.one.root / "copy.db"
+    with world.one.leased() as ledger:
+        ledger.backup(copy)
+    recipient = world.two.workspace.station_key.recipient
+    for path, *argv in (
+        (copy, "ledger", "adopt", "--name", "Lamp"),
+        (lease, "ledger", "adopt", "--name", "Lamp"),
+        (lease, "ledger", "move", "--to", recipient, "--yes"),
+        (lease, "ledger", "copy", "other.db", "--yes"),
+        (lease, "return", "--unused", "-o", "lease.return"),
+    ):
+        monkeypatch.setenv("RMFAB_LEDGER", str(path))
+        said = terminal("-C", world.one.root, *argv)
+        assert said.code == 3
+        assert "this ledger is the lease of a station" in said.err
+        assert "rmfab station release" in said.err
+    assert world.one.lease_states() == {"generated": 3}
 
 
 def test_a_return_of_a_different_process(world: World) -> None:
