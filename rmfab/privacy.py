@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -29,13 +30,23 @@ def loose_mode(path: Path) -> int:
     return stat.S_IMODE(state.st_mode) if state.st_mode & bits else 0
 
 
+def hint_to_close(path: Path, mode: str) -> str:
+    """Return the hint to give *path* the *mode*: a command for the shell, and who may run it."""
+    command = f"chmod {mode} {shlex.quote(str(path))}"
+    return command if _is_ours(path) else f"its owner runs: {command}"
+
+
+def _is_ours(path: Path) -> bool:
+    return os.name != "posix" or os.geteuid() in (0, path.stat().st_uid)
+
+
 def refuse_loose(path: Path, what: str = "key file") -> None:
     """Raise InputError if other users of this host can read or write the secret in *path*."""
     if loose_mode(path):
         raise InputError(
             f"other users of this host can use this {what}",
             where=str(path),
-            hint=f"chmod 600 {path}",
+            hint=hint_to_close(path, "600"),
             cause="key-file-open",
         )
 

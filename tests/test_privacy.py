@@ -15,7 +15,7 @@ from rmfab.errors import InputError
 from rmfab.identity.sealing import create_station_key, load_station_key
 from rmfab.line.radio.factory_network import load_network
 from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
-from rmfab.privacy import loose_mode, tighten
+from rmfab.privacy import loose_mode, refuse_loose, tighten
 from rmfab.secret import Secret
 from rmfab.signing.keyfile import load_private_key, write_private_key
 from rmfab.signing.pkcs11_uri import Pkcs11Uri
@@ -222,3 +222,18 @@ def test_keys_are_made_private(tmp_path: Path) -> None:
     make_keys(tmp_path / "keys")
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {0o600}
     assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
+@pytest.mark.parametrize(
+    ("user", "hint"), [(0, "chmod 600 '{}'"), (12345, "its owner runs: chmod 600 '{}'")], ids=["root", "not the owner"]
+)
+def test_the_hint_is_a_command_that_works(tmp_path, monkeypatch, user, hint):
+    """The hint about an open key can be pasted, also if its path has spaces, and says if only the owner may run it."""
+    path = tmp_path / "my keys"
+    path.write_text("secret")
+    path.chmod(0o666)
+    monkeypatch.setattr("rmfab.privacy.os.geteuid", lambda: user)
+    with pytest.raises(InputError) as caught:
+        refuse_loose(path)
+    assert caught.value.hint == hint.format(path)

@@ -35,10 +35,11 @@ class SerialsUnsure(InputError):
 
 @dataclass(frozen=True)
 class Numbers:
-    """What this host knows of numbers: the *record* of this ledger, and *others* of its ledgers."""
+    """What this host knows of numbers: the *record* of this ledger at *where*, and *others* of its ledgers."""
 
     record: Holding | Unusable
     others: tuple[Holding | Unusable, ...] = ()
+    where: str = ""
 
     def own(self, series: str) -> int:
         """Return the first number of *series* that this ledger has not given, as far as this host knows."""
@@ -129,13 +130,19 @@ def first_number(
             "look at the last labels and devices, then name a number after all of them: ",
         )
     if ahead is not None and ahead.end > own:
-        raise _unsure(
-            f"a different ledger on this host has given serials up to {serial_of(ahead.end - 1)} of this product: "
-            f"{ahead.where}",
-            least,
-            "use that ledger, or count on after it: ",
-        )
+        raise _given_elsewhere(ahead, serial_of(ahead.end - 1), least, here=ahead.where == numbers.where)
     return own
+
+
+def _given_elsewhere(ahead: Given, last: str, least: int, *, here: bool) -> SerialsUnsure:
+    """Return the error for serials up to *last* that a different ledger gave; *here*: it was where this one is."""
+    if here:
+        what = f"the ledger that was here before has given serials up to {last} of this product: {ahead.where}"
+        look = "put that ledger back, or a backup of it (`rmfab ledger restore`); if it is lost, count on after it: "
+    else:
+        what = f"a different ledger on this host has given serials up to {last} of this product: {ahead.where}"
+        look = "use that ledger, or count on after it: "
+    return _unsure(what, least, look)
 
 
 def may_be_given(serial: str, least: int) -> SerialsUnsure:

@@ -38,6 +38,10 @@ class LedgerReader(Inquiry):
             file.close()
             return None
 
+    def refuse_other_file(self) -> None:
+        """Raise IntegrityError (cause `ledger-replaced`) if the ledger was deleted or replaced since it was opened."""
+        self._file.refuse_other_file()
+
     def close(self) -> None:
         """Close the file. The object cannot be used afterwards."""
         self._file.close()

@@ -328,7 +328,7 @@ class Ledger(Inquiry):
             with self._database.writing() as connection:
                 known = hold.read()
                 held = self._judged(connection, known)
-                batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
+                batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others()), self.where))
             if order.series is not None and batch.first_n is not None:
                 # On a server, other hosts may give some, too.
                 series, given = order.series, Given(batch.first_n + batch.size, self.where, sure=not self.shared)

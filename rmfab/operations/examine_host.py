@@ -27,6 +27,7 @@ from rmfab.operations.own_steps import lacking
 from rmfab.operations.read_ledger import leases
 from rmfab.operations.slot_states import slots_out_of_service
 from rmfab.operations.terminal import counted
+from rmfab.privacy import hint_to_close
 from rmfab.product.product import Product
 from rmfab.workspace.modes import loose_files, loose_keys
 from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace, find_workspace, now, users_station
@@ -181,7 +182,7 @@ def _permissions(workspace: Workspace) -> Iterator[Diagnosis]:
             hint = "run rmfab as the user who owns it, or get write access"
             yield Diagnosis(f"no permission to write to {folder}", False, hint)
     for path in (*loose_files(workspace.root, workspace.ledger_path), *loose_keys(workspace.root)):
-        yield Diagnosis(f"other users of this host can use {path}", False, f"chmod go-rwx {path}")
+        yield Diagnosis(f"other users of this host can use {path}", False, hint_to_close(path, "go-rwx"))
 
 
 def _key(workspace: Workspace) -> Iterator[Diagnosis]:

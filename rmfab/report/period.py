@@ -99,11 +99,15 @@ def shift_named(text: str, now: datetime, shifts: Shifts) -> Shift:
         return current
     if word == "last":
         return shifts.before(current)
-    start = moment(word, now, shifts)
+    known = ", ".join(f"{time:%H:%M}" for time in shifts.starts) or "00:00, as station.toml has no shifts"
+    hint = f"shifts start at {known}; or write current, or last"
+    try:
+        start = moment(word, now, shifts)
+    except InputError as error:
+        raise InputError(error.what, hint=hint) from error
     shift = shifts.at(start)
     if shift.start != start or start > now:
-        known = ", ".join(f"{time:%H:%M}" for time in shifts.starts) or "00:00, as station.toml has no shifts"
-        raise InputError(f'no shift starts at "{word}"', hint=f"shifts start at {known}; or write current, or last")
+        raise InputError(f'no shift starts at "{word}"', hint=hint)
     return shift
 
 

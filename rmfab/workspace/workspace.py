@@ -189,9 +189,13 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger. Raise LedgerError also if there is none: only `make_ledger` creates one."""
+        """The ledger. Raise LedgerError also if there is none: only `make_ledger` creates one.
+
+        Raise IntegrityError if it is no longer the one that was asked (`inquiry`): its identities may be given twice.
+        """
         from rmfab.ledger.store import Ledger
 
+        self._refuse_other_ledger()
         location = _as_path(self.ledger_path)
         if isinstance(location, Path) and not is_there(location):
             raise LedgerError(
@@ -202,7 +206,13 @@ class Workspace:
             )
         ledger = Ledger.open(location, create=False, host=self.host)
         ledger.badge = self.badge
+        self._refuse_other_ledger()  # from here on, each write checks the file that was opened
         return ledger
+
+    def _refuse_other_ledger(self) -> None:
+        asked: LedgerReader | None = self.__dict__.get("_reader")
+        if asked is not None:
+            asked.refuse_other_file()
 
     @property
     def inquiry(self) -> Inquiry:

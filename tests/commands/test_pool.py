@@ -195,7 +195,9 @@ def test_a_second_ledger_of_a_workspace(
         terminal("-C", unstarted, "generate", "--count", "2").refused(3, "a different ledger on this host")
     for path in unstarted.glob("ledger.db*"):
         path.rename(tmp_path / path.name)
-    terminal("-C", unstarted, "generate", "--count", "2").refused(3, "a different ledger on this host")
+    terminal("-C", unstarted, "generate", "--count", "2").refused(
+        3, "the ledger that was here before has given serials", "`rmfab ledger restore`", "3 or higher"
+    )
     terminal.well("init", tmp_path / "new", "--cloud-claim")
     assert _first(terminal, tmp_path / "new")[1] == 2
 

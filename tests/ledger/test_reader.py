@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.reader import LedgerReader
 from rmfab.ledger.records import REPLACES
 from rmfab.ledger.store import Ledger
+from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.workspace.create import create_workspace
 from tests.ledger.tampering import OTHER_HOLDER, change, damage
 from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
 
@@ -288,3 +291,32 @@ def test_a_ledger_that_a_killed_process_left_is_read(tmp_path):
             (left / f"{FILE}{ending}").write_bytes((tmp_path / f"{FILE}{ending}").read_bytes())
         assert reader(left).last_release("lamp") == ledger.last_release("lamp")
         assert reader(left).free("lamp") == 7
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows does not delete open files")
+@pytest.mark.parametrize("how", ["deleted", "replaced by a copy", "still there"])
+def test_a_ledger_that_goes_after_it_was_asked(tmp_path, how):
+    """A ledger deleted or replaced between the questions of a line and its first claim is an integrity error."""
+    workspace = create_workspace(
+        tmp_path / "ws",
+        chip=Chip.ESP32C3,
+        name="lamp",
+        serial=None,
+        mqtt_host=None,
+        credentials=Credentials.CLOUD_CLAIM,
+        force=False,
+    )
+    fresh(workspace.root, size=2).close()
+    path = (workspace.root / FILE).rename(workspace.root / "ledger.db")
+    assert workspace.inquiry.free("lamp", "lamp-0001") == 2
+    if how == "deleted":
+        path.unlink()
+    elif how == "replaced by a copy":
+        shutil.copyfile(path, tmp_path / "copy")
+        (tmp_path / "copy").replace(path)
+    else:
+        assert workspace.ledger.free("lamp", "lamp-0001") == 2
+        return
+    with pytest.raises(IntegrityError) as refused:
+        _ = workspace.ledger
+    assert refused.value.cause == "ledger-replaced"

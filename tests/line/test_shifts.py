@@ -114,9 +114,10 @@ def test_a_shift_by_name(text: str, start: str) -> None:
 
 @pytest.mark.parametrize("text", ["15:00", "2026-11-29T06:00", "early"])
 def test_no_shift_starts_then(text: str) -> None:
-    """A time at which no shift starts, or in the future, is refused."""
-    with pytest.raises(InputError):
+    """A time at which no shift starts, or in the future, is refused; the hint has all that --shift accepts."""
+    with pytest.raises(InputError) as refused:
         shift_named(text, NOW, THREE)
+    assert refused.value.hint == "shifts start at 06:00, 14:00, 22:00; or write current, or last"
 
 
 def test_a_period_is_a_shift_or_two_times() -> None:

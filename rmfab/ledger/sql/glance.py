@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from rmfab.ledger.sql.network_share import refuse_network
 from rmfab.ledger.sql.read_only import how_to_read
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.sql.sqlite_errors import explain
-from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells, refuse_other_file
 
 _PATIENCE = 1.0  # seconds: whoever waits longer should open the ledger, which reports the lock
 
@@ -37,9 +38,10 @@ def glance(location: Path | str, statement: str, values: Mapping[str, Any]) -> l
 class AskedFile:
     """A ledger file that this version and user can read as it is; usable from every thread. Made by `open`."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, opened: os.stat_result) -> None:
         self._connection = connection
         self._path = path
+        self._opened = opened
         self._turn = threading.Lock()
 
     @classmethod
@@ -56,11 +58,12 @@ class AskedFile:
             refuse_network(path.parent)
             if not path.is_file() or how_to_read(path) is not None:
                 return None
+            opened = path.stat()
             connection = connect(path, WRITABLE, patience)
         except (LedgerError, OSError, sqlite3.Error):
             return None
         if _is_ready(connection):
-            return cls(connection, path)
+            return cls(connection, path, opened)
         connection.close()
         return None
 
@@ -76,6 +79,10 @@ class AskedFile:
                     self._connection.rollback()
             except sqlite3.Error as error:
                 raise explain(error, self._path) from error
+
+    def refuse_other_file(self) -> None:
+        """Raise IntegrityError if the file at the ledger's path is no longer the one that was opened."""
+        refuse_other_file(self._path, self._opened, self._path.absolute())
 
     def close(self) -> None:
         """Close the file."""

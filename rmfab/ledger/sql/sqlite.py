@@ -33,7 +33,7 @@ from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.sql.sqlite_errors import LOCKED, UNLOCK, error_name, explain
-from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells, refuse_other_file
 from rmfab.ledger.sql.upgrade import migrate, needs_upgrade, upgrade_schema
 from rmfab.ledger.sql.write_queue import NoTurn, WriteQueue
 
@@ -148,7 +148,8 @@ class SqliteDatabase:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with self._waits_until(deadline, connection), connection.begin():
                 yield connection
-                self._check_place()  # or the transaction would be durable in a file that no one finds
+                # Or the transaction would be durable in a file that no one finds.
+                refuse_other_file(self.path, self._file, self._shown)
 
     def _turn(self, deadline: float) -> AbstractContextManager[None]:
         return nullcontext() if self._queue is None else self._queue.turn(deadline)
@@ -164,17 +165,6 @@ class SqliteDatabase:
             with suppress(sqlite3.ProgrammingError):  # ^C: SQLAlchemy has closed the connection
                 cursor.execute(f"PRAGMA busy_timeout={round(1000 * self._patience)}")
                 cursor.close()
-
-    def _check_place(self) -> None:
-        """Raise IntegrityError if the file at the ledger's path is no longer the one that was opened."""
-        try:
-            if os.path.samestat(self.path.stat(), self._file):
-                return
-            what = "the ledger was replaced by a different file while it was in use"
-        except FileNotFoundError:
-            what = "the ledger was deleted while it was in use"
-        hint = "stop every line; put the ledger back as it was, after removing the -wal and -shm files beside it"
-        raise IntegrityError(what, where=str(self._shown), hint=hint, cause="ledger-replaced")
 
     @contextmanager
     def guarded(self, watcher: Watcher | None = None) -> Iterator[None]:  # noqa: ARG002

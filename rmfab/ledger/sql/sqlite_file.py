@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from rmfab.errors import IntegrityError
 from rmfab.ledger.sql.revision import TABLES_OF_A_LEDGER
 
 WRITABLE = "mode=rw"
@@ -24,6 +26,18 @@ def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
 def refuse_bad_cells(connection: sqlite3.Connection) -> None:
     """Let SQLite check each page that it reads (sqlite.org/pragma.html#pragma_cell_size_check)."""
     connection.execute("PRAGMA cell_size_check=ON").close()
+
+
+def refuse_other_file(path: Path, opened: os.stat_result, shown: Path) -> None:
+    """Raise IntegrityError if the file at *path* is no longer the one that was *opened*; the error names *shown*."""
+    try:
+        if os.path.samestat(path.stat(), opened):
+            return
+        what = "the ledger was replaced by a different file while it was in use"
+    except FileNotFoundError:
+        what = "the ledger was deleted while it was in use"
+    hint = "stop every line; put the ledger back as it was, after removing the -wal and -shm files beside it"
+    raise IntegrityError(what, where=str(shown), hint=hint, cause="ledger-replaced")
 
 
 def is_ledger(path: Path) -> bool:
