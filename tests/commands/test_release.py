@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import pty
 import stat
 import subprocess
 from pathlib import Path
@@ -25,7 +23,7 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.workspace.workspace import open_workspace
 from tests.softhsm import PIN, soft_token
-from tests.terminal import Terminal, environment, files, words
+from tests.terminal import Terminal, dialogue, environment, files, words
 
 
 @pytest.fixture
@@ -188,18 +186,10 @@ def test_a_passphrase_typed_on_a_terminal(terminal: Terminal, bundle: Path):
     Path("pass").write_text("typed words\n")
     Path("pass").chmod(0o600)
     terminal.well("release", "keygen", "-o", "k.key", "--passphrase-file", "pass")
-    pid, master = pty.fork()
-    if pid == 0:
-        command = words("release", "sign", bundle, "--key", "file:k.key")
-        os.execve(command[0], command, environment())
-    said = b""
-    while b"Passphrase of k.key" not in said:
-        said += os.read(master, 1024)
-    os.write(master, b"typed words\n")
-    _, status = os.waitpid(pid, 0)
-    said += os.read(master, 4096)
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert b"typed words" not in said
+    answers = [("Passphrase of k.key", "typed words")]
+    code, said = dialogue("release", "sign", bundle, "--key", "file:k.key", cwd=terminal.folder, answers=answers)
+    assert code == 0, said
+    assert "typed words" not in said
     assert len(open_bundle_file(bundle).to_sign.signatures) == 1
 
 

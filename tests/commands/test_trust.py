@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 from rmfab.errors import InputError
 from rmfab.signing.publickey import load_public_key
 from rmfab.signing.trust import Role, TrustedKey
-from tests.terminal import Terminal, environment, files, process, words
+from tests.terminal import Terminal, dialogue, files, process
 
 
 @pytest.fixture
@@ -144,17 +142,10 @@ def test_the_fingerprint_is_asked_for_on_a_terminal(terminal: Terminal, owner: P
     """The operator types the fingerprint; it is not printed before."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "t.json").strip()
-    pid, master = pty.fork()
-    if pid == 0:
-        command = words("-C", "station", "trust", "import", "t.json")
-        os.execve(command[0], command, environment())
-    said = b""
-    while b"Fingerprint" not in said:
-        said += os.read(master, 1024)
-    assert fingerprint.encode() not in said
-    os.write(master, fingerprint.encode() + b"\n")
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    answers = [("Fingerprint", fingerprint)]
+    code, said = dialogue("-C", "station", "trust", "import", "t.json", cwd=terminal.folder, answers=answers)
+    assert code == 0, said
+    assert fingerprint not in said.partition("Fingerprint")[0]
     assert "fingerprint" in terminal.well("-C", "station", "trust", "list")
 
 

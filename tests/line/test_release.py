@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import pty
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -24,7 +22,7 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.ledger.workshop import beneath
 from tests.line.floor import APP_SIZE, Factory, beside, copied, found, ports, serve, spec
-from tests.terminal import environment, words
+from tests.terminal import dialogue, environment, words
 
 pytestmark = pytest.mark.slow
 
@@ -232,16 +230,9 @@ def test_a_step_back_is_asked_on_a_terminal(mill: Factory):
     with serve([spec()]) as boards:
         url = boards[0].url
         assert mill.run(url, extra=("--release", str(mill.root / "2.rmfab")), command="flash").code == 0
-        command = words("-C", mill.root, "flash", *ports(url, command="flash"), "--release", mill.root / "1.rmfab")
-        pid, master = pty.fork()
-        if pid == 0:
-            os.execve(command[0], [*command, "--allow-downgrade"], environment())
-        said = b""
-        while b"[y/N]" not in said:
-            said += os.read(master, 1024)
-        os.write(master, b"n\n")
-        _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 5
+        command = ("-C", mill.root, "flash", *ports(url, command="flash"), "--release", mill.root / "1.rmfab")
+        code, said = dialogue(*command, "--allow-downgrade", cwd=mill.root, answers=[("[y/N]", "n")])
+    assert code == 5, said
     assert len(release_events(mill)) == 1
 
 
