@@ -216,8 +216,8 @@ class HostRecord:
             time.sleep(_POLL_SECONDS)
 
     def locked(self) -> Holding | Unusable:
-        """Return what is in the record, which is locked: nobody else changes it."""
-        return self.missing if self._files[0] is None else self._in_files().content
+        """Return what is in the record, which nobody else changes: it is locked, unless there was none to lock."""
+        return self.read() if self._files[0] is None else self._in_files().content
 
     def _in_files(self) -> _Known:
         """Return what is in the files; they are looked at once after they were locked, and after each write."""
@@ -279,9 +279,14 @@ class Hold:
         self._joined = False
 
     def read(self) -> Holding | Unusable:
-        """Return the record."""
+        """Return the record.
+
+        Only the first use locks it. Later, the server may be locked as well, and whoever has made and locked a record
+        since then waits for the server.
+        """
         with self._record._changing:
-            self._join(create=False)
+            if not self._joined:
+                self._join(create=False)
             return self._record.locked()
 
     def replace(self, holding: Holding) -> None:
@@ -305,6 +310,7 @@ class Hold:
     def change(self, change: Callable[[Holding], Holding]) -> None:
         """Write what *change* makes of the record, durably; nothing if it returns the same, or if there is none."""
         with self._record._changing:
+            self._join(create=False)  # a different process may have made it since `read`
             known = self.read()
             if isinstance(known, Holding) and (newer := change(known)) is not known:
                 self._record.write(newer)

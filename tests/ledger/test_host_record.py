@@ -320,6 +320,22 @@ def test_one_process_at_a_time(record):
         assert isinstance(third.read(), Holding)
 
 
+def test_a_record_that_is_made_during_a_hold(record):
+    """Who found none and has locked the server since then reads a new one without its lock; a later write waits for it."""
+    other = HostRecord(PoolHost(record.path.parent, "machine"), LEDGER)
+    made = some(3)
+    with record.hold(patience=0.05) as hold:
+        assert isinstance(hold.read(), Unusable)
+        with other.hold() as theirs:
+            theirs.replace(made)
+            assert hold.read() == made
+            with pytest.raises(StationError) as caught:
+                hold.add({"d" * 32: Head(1, "d" * 64)})
+            assert caught.value.cause == "ledger-locked"
+        hold.add({"d" * 32: Head(1, "d" * 64)})
+    assert set(record.read().heads) == {"c" * 32, "d" * 32}
+
+
 def test_heads_never_go_back(record):
     """Of changes that share a commit, each adds its heads; an older one does not replace a newer one."""
     write(record, some(5))
