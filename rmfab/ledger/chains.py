@@ -31,7 +31,7 @@ from rmfab.ledger.questions import OWN_EVENTS
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.evidence import Evidence, leave, left
 from rmfab.ledger.sql.statement import Asked, MissingRow, Statement, change
-from rmfab.ledger.stored_events import FIELDS, chain_hash, columns_of, damaged
+from rmfab.ledger.stored_events import CHAINED, FIELDS, chain_hash, columns_of, damaged
 
 
 def genesis(ledger_id: str, chain: str, station: str) -> str:
@@ -56,16 +56,16 @@ _ADVANCE = Statement(
     update(schema.chain).where(schema.chain.c.id == bindparam("of_chain")), ("of_chain", "last_seq", "last_hash")
 )
 _IS_OPEN = and_(schema.chain.c.station == bindparam("of_station"), schema.chain.c.open)
-_OPEN = Statement(select(schema.chain).where(_IS_OPEN).with_for_update())
+_HEADS = select(schema.chain.c.id, schema.chain.c.last_seq, schema.chain.c.last_hash)
+_OPEN_HEADS = _HEADS.where(schema.chain.c.open)
+_OPEN = Statement(_HEADS.where(_IS_OPEN).with_for_update())
 _LAST = Statement(
-    select(schema.event).where(
+    select(*(schema.event.c[name] for name in (*CHAINED, "prev_hash", "hash"))).where(
         schema.event.c.chain == select(schema.chain.c.id).where(_IS_OPEN).scalar_subquery(),
         schema.event.c.seq == select(schema.chain.c.last_seq).where(_IS_OPEN).scalar_subquery(),
     )
 )
 """By the key of the table, whatever the database believes of its size."""
-_HEADS = select(schema.chain.c.id, schema.chain.c.last_seq, schema.chain.c.last_hash)
-_OPEN_HEADS = _HEADS.where(schema.chain.c.open)
 
 
 def append(

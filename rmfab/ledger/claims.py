@@ -119,7 +119,7 @@ def claim(
     details = {"again": chosen.mac is not None, "restored": restored} | ({} if given is None else {"serial": given})
     if old is not None:
         details[PREDECESSOR] = old.name
-    said = replace(event, batch=chosen.batch, serial=chosen.name, details=details)
+    said = event.of(chosen.name, chosen.batch, details)
     claimed = Claim(
         replace(chosen, standing=project(chosen.standing, said)),
         again=chosen.mac is not None,

@@ -130,10 +130,14 @@ class Event:
         if self.seconds is not None:
             object.__setattr__(self, "seconds", round(float(self.seconds), 3))
 
-    def of(self, serial: str | None, batch: str | None) -> Event:
-        """Return this event as one of the identity *serial* of *batch*. What is judged at birth stays as it is."""
+    def of(self, serial: str | None, batch: str | None, details: Mapping[str, Any] | None = None) -> Event:
+        """Return this event as one of the identity *serial* of *batch*, with other *details* if there are any.
+
+        What is judged at birth stays as it is.
+        """
         event = object.__new__(Event)
-        vars(event).update(vars(self), serial=serial, batch=batch)
+        others = {} if details is None else {"details": details}
+        vars(event).update(vars(self), serial=serial, batch=batch, **others)
         return event
 
 

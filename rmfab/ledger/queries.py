@@ -138,6 +138,10 @@ _FIND = {
     for name, query in _BY.items()
     for lock in (False, True)
 }
+_NAME_ON_BOARD = Statement(
+    select(schema.identity.c.serial).where(schema.identity.c.mac == bindparam("wanted"), _IS_LIVE).with_for_update()
+)
+"""Most boards that ask for an identity have none, and each column costs a server, also in an answer without rows."""
 
 
 def by_name(connection: Connection, name: str, *, lock: bool = False) -> LedgerIdentity | None:
@@ -198,8 +202,14 @@ def by_random(connection: Connection, random_sha256: str, *, lock: bool = False)
 
 
 def by_mac(connection: Connection, mac: str, *, lock: bool = False) -> LedgerIdentity | None:
-    """Return the identity of the live unit with this (normal) MAC."""
-    return _one(connection, "mac", mac, lock)
+    """Return the identity of the live unit with this (normal) MAC. Raise IntegrityError if only an index has it."""
+    if not lock:
+        return _one(connection, "mac", mac, lock)
+    row = _NAME_ON_BOARD.first(connection, {"wanted": mac})
+    found = None if row is None else by_name(connection, row["serial"], lock=True)
+    if row is not None and found is None:
+        raise damaged("the unit's record and its indexes contradict each other", row["serial"])
+    return found
 
 
 def _one(connection: Connection, column: str, wanted: str, lock: bool) -> LedgerIdentity | None:
@@ -209,8 +219,8 @@ def _one(connection: Connection, column: str, wanted: str, lock: bool) -> Ledger
 
 
 def foreseen(column: str, wanted: str) -> Asked:
-    """Return what `by_mac` and the like ask with a lock."""
-    return _FIND[column, True], {"wanted": wanted}
+    """Return what `by_mac` and the like ask first, with a lock."""
+    return _NAME_ON_BOARD if column == "mac" else _FIND[column, True], {"wanted": wanted}
 
 
 def find(connection: Connection, term: str, *, lock: bool = False) -> tuple[LedgerIdentity, ...]:

@@ -20,7 +20,7 @@ from rmfab.ledger.stored_events import CHAINED, Columns, damaged, stored
 _META = "SELECT name, value FROM meta"
 _EVENT_COLUMNS = ("id", *CHAINED)
 _EVENT = f"SELECT {', '.join(_EVENT_COLUMNS)} FROM event"  # noqa: S608 - names of columns, no values
-_AT = f"SELECT {', '.join((*_EVENT_COLUMNS, 'prev_hash', 'hash'))} FROM event WHERE chain = :chain AND seq = :seq"  # noqa: S608
+_HASH_AT = "SELECT hash FROM event WHERE chain = :chain AND seq = :seq"
 OWN_EVENTS = "event.chain NOT IN (SELECT chain.id FROM chain WHERE chain.ledger IS NOT NULL)"
 """The condition for events that this ledger wrote. Those that were merged are evidence: they change no standing."""
 _OF_KIND = f"{_EVENT} WHERE kind = :kind AND {OWN_EVENTS} ORDER BY id DESC"
@@ -70,23 +70,17 @@ def lacking(ask: Ask, known: Mapping[str, Head]) -> str | None:
     for chain, head in known.items():
         if head.seq == 0:
             continue
-        event = event_at(ask, chain, head.seq)
-        if event is None or event["hash"] != head.hash:
+        row = _first(ask, _HASH_AT, {"chain": chain, "seq": head.seq})
+        if row is None or row[0] != head.hash:
             return chain
     return None
-
-
-def event_at(ask: Ask, chain: str, seq: int) -> dict[str, Any] | None:
-    """Return the columns of event number *seq* of *chain*, None if there is none."""
-    row = _first(ask, _AT, {"chain": chain, "seq": seq})
-    return None if row is None else dict(zip((*_EVENT_COLUMNS, "prev_hash", "hash"), row, strict=True))
 
 
 def foreseen(known: Mapping[str, Head]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what is asked before each change, as text and values; *known*: the heads in the host's record."""
     yield _META, {}
     for chain, head in known.items():
-        yield _AT, {"chain": chain, "seq": head.seq}
+        yield _HASH_AT, {"chain": chain, "seq": head.seq}
 
 
 def last_accepted(ask: Ask, kind: EventKind, product: str) -> StoredEvent | None:

@@ -63,9 +63,9 @@ def test_claims_and_steps_take_two_round_trips(address, tmp_path, monkeypatch):
     """A claim begins with all that it asks, and ends with its changes, also from a requested batch; so does a step."""
     trips, run = [], Prepared.run
 
-    def counted(self, link, questions):
+    def counted(self, questions):
         trips.append([text for text, _ in questions])
-        return run(self, link, questions)
+        return run(self, questions)
 
     with opened(address, host(tmp_path, "one")) as one:
         step = Event(now(), EventKind.STEP, serial=give(one, 1, "a").serial, step="flash", state=State.FLASHED)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, QueuePool, bindparam, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, QueuePool, bindparam, create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -49,11 +49,8 @@ for _name in ("psycopg", "sqlalchemy.pool"):
     # Without a handler, Python prints on the operator's screen what they log of each lost connection, with tracebacks.
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
-_BEGIN = "rmfab_begin"
-"""The statement that starts the next transaction of this connection, and the first one in it, and whether both are put
-off until the work asks something: then the server answers all in one round trip."""
 _FIRST = "rmfab_first"
-"""What the first statement returned."""
+"""What the first statement of the transaction returned."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
@@ -204,7 +201,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _writing(self, deadline: float, first: str, *, later: bool = False) -> Iterator[Connection]:
-        """Open a write transaction; wait for the server until *deadline* (monotonic). See `_BEGIN`."""
+        """Open a write transaction; wait for the server until *deadline* (monotonic). See `_begin`."""
         if not self._writer.acquire(timeout=max(0.0, deadline - time.monotonic())):
             what = "this ledger is busy with a different task of this program"
             raise LedgerError(what, where=self._shown, hint="retry", cause="ledger-locked")
@@ -223,7 +220,7 @@ class PostgresDatabase:
     def _begun(
         self, engine: Engine, deadline: float, statements: tuple[str, str], *, later: bool = False
     ) -> Iterator[Connection]:
-        """Yield a connection in a transaction. See `_BEGIN`.
+        """Yield a connection in a transaction. See `_begin`.
 
         A connection that the server has ended since it was used last is replaced.
         """
@@ -233,7 +230,7 @@ class PostgresDatabase:
             try:
                 kept = engine is self._writers and self._kept
                 connection = kept.pop() if kept else engine.connect()
-                connection.info[_BEGIN] = *statements, later
+                _begin(connection, *statements, later=later)
                 connection.begin()
                 break
             except (DBAPIError, psycopg.Error) as error:
@@ -390,7 +387,7 @@ def _connect(address: ServerAddress, patience: float, watch: LinkWatch, name: st
 
 def _make_engine(connecting: Callable[[], Link], patience: float, size: int) -> Engine:
     """Return an engine with up to *size* connections."""
-    engine = create_engine(
+    return create_engine(
         "postgresql+psycopg://",
         creator=connecting,
         poolclass=QueuePool,
@@ -399,8 +396,6 @@ def _make_engine(connecting: Callable[[], Link], patience: float, size: int) -> 
         pool_timeout=patience,
         use_native_hstore=False,
     )
-    event.listen(engine, "begin", _begin)
-    return engine
 
 
 def _close(kept: list[Connection], writers: Engine, readers: Engine, watch: LinkWatch) -> None:
@@ -411,12 +406,12 @@ def _close(kept: list[Connection], writers: Engine, readers: Engine, watch: Link
     watch.close()
 
 
-def _begin(connection: Connection) -> None:
-    """Start a transaction in one round trip, or with the next one."""
+def _begin(connection: Connection, begin: str, first: str, *, later: bool) -> None:
+    """Start a transaction by *begin*, with the statement *first*.
+
+    *later*: both are put off until the work asks something: then the server answers all in one round trip.
+    """
     info, link = connection.info, driver(connection)
-    if _BEGIN not in info:
-        return
-    begin, first, later = info.pop(_BEGIN)
     info.pop(_FIRST, None)
 
     def heard(answer: ServerAnswer) -> None:

@@ -51,7 +51,8 @@ class LinkWatch:
         self._reaches = reaches
         self._waits: dict[object, tuple[float, int]] = {}
         self._asked = -math.inf
-        self._changed = threading.Condition()
+        self._changing = threading.RLock()  # the garbage collector may close this in the thread that has it
+        self._closing = threading.Condition(self._changing)
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -59,7 +60,7 @@ class LinkWatch:
     def waiting(self, descriptor: int) -> Iterator[None]:
         """Shut the socket *descriptor* down if the block does not end in time."""
         key = object()
-        with self._changed:
+        with self._changing:
             self._waits[key] = (time.monotonic(), descriptor)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger link", daemon=True)
@@ -67,14 +68,14 @@ class LinkWatch:
         try:
             yield
         finally:
-            with self._changed:  # after this, the descriptor may be closed and given to someone else
+            with self._changing:  # after this, the descriptor may be closed and given to someone else
                 del self._waits[key]
 
     def close(self) -> None:
         """End the thread that watches."""
-        with self._changed:
+        with self._closing:
             self._closed = True
-            self._changed.notify()
+            self._closing.notify()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():  # the garbage collector runs in any thread
             thread.join()
@@ -90,22 +91,22 @@ class LinkWatch:
 
     def _sleep(self) -> bool:
         """Wait until a wait may have to end; return whether this watch is still open."""
-        with self._changed:
+        with self._closing:
             if not self._closed:
                 # Whoever begins to wait does not wake this thread: that would cost each statement a switch.
-                self._changed.wait(min(SUSPICIOUS, self.seconds) / 4)
+                self._closing.wait(min(SUSPICIOUS, self.seconds) / 4)
             return not self._closed
 
     def _is_suspicious(self, now: float) -> bool:
         """Return whether a wait takes long, and the server was not asked for as long."""
-        with self._changed:
+        with self._changing:
             oldest = min((began for began, _ in self._waits.values()), default=now)
         return now - max(oldest, self._asked) >= SUSPICIOUS
 
     def _end(self, before: float) -> None:
         """Shut down the sockets of all waits that began *before* that time."""
         now = time.monotonic()
-        with self._changed:
+        with self._changing:
             for key, (began, descriptor) in list(self._waits.items()):
                 if began <= before:
                     self._waits[key] = (now, descriptor)
@@ -128,7 +129,7 @@ class Link(psycopg.Connection[Any]):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._prepared_here = Prepared()
+        self._prepared_here = Prepared(self)
         self._later: list[tuple[Question, Heard | None]] = []
 
     def later(self, question: Question, heard: Heard | None = None) -> None:
@@ -138,7 +139,7 @@ class Link(psycopg.Connection[Any]):
     def at_once(self, questions: Sequence[Question]) -> list[ServerAnswer]:
         """Run *questions* in one round trip, after what was put off. See `Prepared.run`."""
         before, self._later = self._later, []
-        answers = self._prepared_here.run(self, [*(question for question, _ in before), *questions])
+        answers = self._prepared_here.run([*(question for question, _ in before), *questions])
         for (_, heard), answer in zip(before, answers, strict=False):
             if heard is not None:
                 heard(answer)

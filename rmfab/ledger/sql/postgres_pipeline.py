@@ -8,7 +8,6 @@ the types of its values from the columns, so it is planned once, however large t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -24,43 +23,46 @@ Question = tuple[str, Sequence[Any]]
 COMMIT: Question = ("COMMIT", ())
 
 
-@dataclass(frozen=True)
 class ServerAnswer:
-    """The answer to one statement: what `Statement` uses of a cursor (PEP 249)."""
+    """The answer to one statement, *result* as *adapt* reads it: what `Statement` uses of a cursor (PEP 249)."""
 
-    rows: list[tuple[Any, ...]]
-    rowcount: int
-    result: PGresult
+    def __init__(self, adapt: abc.Transformer, result: PGresult) -> None:
+        self._result = result
+        self._rows: list[tuple[Any, ...]] = []
+        if result.ntuples:
+            adapt.set_pgresult(result)
+            self._rows = adapt.load_rows(0, result.ntuples, tuple)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return iter(self.rows)
+        return iter(self._rows)
 
     @property
     def description(self) -> list[tuple[str]]:
         """The names of the columns."""
-        return [((self.result.fname(at) or b"").decode(),) for at in range(self.result.nfields)]
+        return [((self._result.fname(at) or b"").decode(),) for at in range(self._result.nfields)]
 
 
 class Prepared:
-    """The statements that are prepared on one connection, by their text."""
+    """The statements that are prepared on the connection *link*, by their text."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: psycopg.Connection[Any]) -> None:
+        self._link = link
+        self._adapt = Transformer(link)  # it keeps how each type is written and read
         self._names: dict[str, bytes] = {}
         self._numbers = count()  # a name is never used again: ^C may leave open what was prepared
 
-    def run(self, link: psycopg.Connection[Any], questions: Sequence[Question]) -> list[ServerAnswer]:
-        """Run the statements of *questions* in order on *link*, whose these are, and return the answers.
+    def run(self, questions: Sequence[Question]) -> list[ServerAnswer]:
+        """Run the statements of *questions* in order, and return the answers.
 
         Raise psycopg.Error for the first one that fails; those after it are not run.
         """
-        adapt = Transformer(link)
+        adapt, pgconn = self._adapt, self._link.pgconn
         given = [(text, adapt.dump_sequence(values, [PyFormat.TEXT] * len(values))) for text, values in questions]
-        pgconn = link.pgconn
         pgconn.enter_pipeline_mode()
         try:
             sent = list(self._send(pgconn, given))
             pgconn.pipeline_sync()
-            results = link.wait(_results(pgconn, len(sent)))
+            results = self._link.wait(_results(pgconn, len(sent)))
         finally:
             if pgconn.status == ConnStatus.OK:
                 pgconn.exit_pipeline_mode()
@@ -69,7 +71,7 @@ class Prepared:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise psycopg.errors.error_from_result(result, encoding=adapt.encoding)
             if prepared is None:
-                answers.append(_answer(adapt, result))
+                answers.append(ServerAnswer(adapt, result))
             else:
                 self._names |= prepared
         return answers
@@ -105,11 +107,3 @@ def _results(pgconn: PGconn, number: int) -> abc.PQGen[list[PGresult]]:
         if not any(result.status == ExecStatus.FATAL_ERROR for result in results):
             raise
     return results
-
-
-def _answer(adapt: abc.Transformer, result: PGresult) -> ServerAnswer:
-    number = result.ntuples
-    if not number:
-        return ServerAnswer([], result.command_tuples or 0, result)
-    adapt.set_pgresult(result)
-    return ServerAnswer(adapt.load_rows(0, number, tuple), number, result)

@@ -69,7 +69,7 @@ class Statement:
             self._compiled[dialect.name] = str(made), made.params, made.positiontup  # type: ignore[attr-defined]
         statement, constants, order = self._compiled[dialect.name]
         given = {**constants, **values}
-        return statement, [given[name] for name in order]
+        return statement, list(map(given.__getitem__, order))
 
 
 def constant(value: str | int) -> ColumnElement[Any]:
