@@ -321,7 +321,7 @@ def test_one_process_at_a_time(record):
 
 
 def test_a_record_that_is_made_during_a_hold(record):
-    """Who found none and has locked the server since then reads a new one without its lock; a later write waits for it."""
+    """Who found none and has locked the server since then reads a new one without its lock; a write waits for it."""
     other = HostRecord(PoolHost(record.path.parent, "machine"), LEDGER)
     made = some(3)
     with record.hold(patience=0.05) as hold:
