@@ -270,6 +270,12 @@ class HostRecord:
         return StationError(told.what, where=told.where, hint=hint, cause="no-state-folder")
 
 
+def has_given(host: PoolHost, where: str) -> bool:
+    """Return whether a ledger that was at *where* gave serials on *host*. Raise StationError as `read` does."""
+    known = HostRecord(host, "").others()
+    return any(given.where == where for one in known for given in one.numbers.values())
+
+
 class Hold:
     """A hold of a record, by one change of the ledger. Every method may raise StationError."""
 

@@ -160,8 +160,9 @@ def _judge_backup(source: Path) -> None:
 
 
 def _holds(workspace: Workspace) -> bool:
+    """Return whether the ledger gives identities. One without a batch is what a refused `generate` leaves."""
     try:
-        return workspace.has_ledger and workspace.ledger.pool_standing().held
+        return workspace.has_ledger and workspace.ledger.pool_standing().held and bool(workspace.ledger.batches())
     except RmfabError:  # it is damaged: that is why it is replaced
         return False
 

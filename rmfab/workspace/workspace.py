@@ -199,15 +199,19 @@ class Workspace:
         location = _as_path(self.ledger_path)
         if isinstance(location, Path) and not is_there(location):
             raise LedgerError(
-                "no ledger here",
-                where=str(location),
-                hint=f"`rmfab generate` creates one with the first batch; {LEDGER_ENVIRONMENT} selects an existing one",
-                cause="ledger-missing",
+                "no ledger here", where=str(location), hint=self._how_to_get_a_ledger(location), cause="ledger-missing"
             )
         ledger = Ledger.open(location, create=False, host=self.host)
         ledger.badge = self.badge
         self._refuse_other_ledger()  # from here on, each write checks the file that was opened
         return ledger
+
+    def _how_to_get_a_ledger(self, location: Path) -> str:
+        from rmfab.ledger.host_record import has_given
+
+        if has_given(self.host, str(location)):
+            return "this host has given identities from it: put it back, or a backup (`rmfab ledger restore`)"
+        return f"`rmfab generate` creates one with the first batch; {LEDGER_ENVIRONMENT} selects an existing one"
 
     def _refuse_other_ledger(self) -> None:
         asked: LedgerReader | None = self.__dict__.get("_reader")

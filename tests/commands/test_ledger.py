@@ -105,9 +105,11 @@ def test_newer(terminal: Terminal, lamp: Path) -> None:
 
 @pytest.mark.parametrize("argv", [("status",), ("trace", "LMP-000001"), ("ledger", "check"), *WRITES[1:]], ids=" ".join)
 def test_absent(terminal: Terminal, lamp: Path, argv: tuple[str, ...]) -> None:
-    """A missing ledger is an error, and no command that reads it creates it."""
+    """A missing ledger is an error that says whether there was one, and no command that reads it creates it."""
     (lamp / "ledger.db").unlink()
-    terminal("-C", lamp, *argv).refused(4, "no ledger here", "RMFAB_LEDGER")
+    terminal("-C", lamp, *argv).refused(4, "no ledger here", "this host has given identities from it", "restore")
+    shutil.rmtree(lamp / "state")
+    terminal("-C", lamp, *argv).refused(4, "no ledger here", "`rmfab generate` creates one", "RMFAB_LEDGER")
     assert not (lamp / "ledger.db").exists()
 
 

@@ -188,8 +188,12 @@ def test_a_copy_of_before_the_first_batch(terminal: Terminal, unstarted: Path, t
 def test_a_second_ledger_of_a_workspace(
     terminal: Terminal, unstarted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ledger that was moved away, or one beside it, counts all the same; a different product does not."""
+    """A ledger that was moved away, or one beside it, counts all the same; a different product does not.
+
+    The empty ledger that a refused command leaves does not stand in the way of a backup.
+    """
     _first(terminal, unstarted)
+    terminal.well("-C", unstarted, "ledger", "backup", tmp_path / "b.db")
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("RMFAB_LEDGER", str(tmp_path / "beside.db"))
         terminal("-C", unstarted, "generate", "--count", "2").refused(3, "a different ledger on this host")
@@ -198,6 +202,7 @@ def test_a_second_ledger_of_a_workspace(
     terminal("-C", unstarted, "generate", "--count", "2").refused(
         3, "the ledger that was here before has given serials", "`rmfab ledger restore`", "3 or higher"
     )
+    terminal.well("-C", unstarted, "ledger", "restore", tmp_path / "b.db")
     terminal.well("init", tmp_path / "new", "--cloud-claim")
     assert _first(terminal, tmp_path / "new")[1] == 2
 
