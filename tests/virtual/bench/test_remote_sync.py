@@ -82,6 +82,14 @@ class Seat:
     async def tell(self, suffix, value):
         await asyncio.to_thread(self.cloud.tell, self.node_id, suffix, value)
 
+    async def tell_until(self, condition, suffix, value):
+        """Tell the unit until a condition is true: what comes before its subscription is lost."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, (self.text, self.cloud.order(self.node_id))
+            await self.tell(suffix, value)
+            await asyncio.sleep(0.05)
+
     def cut(self):
         """End the connection as a network that fails does."""
         socket.socket.shutdown(self.place.mqtt._link.stream, socket.SHUT_RDWR)
@@ -252,8 +260,7 @@ def test_a_broker_that_is_away_is_tried_again(story):
         unit.cut()
         await unit.until(lambda: len(unit.told("config")) == 2)
         assert "MQTT Disconnected. Will try reconnecting in a while..." in unit.text
-        await unit.tell("params/remote", {"Light": {"Brightness": 7}})
-        await unit.until(lambda: unit.told("params/local"))
+        await unit.tell_until(lambda: unit.told("params/local"), "params/remote", {"Light": {"Brightness": 7}})
         assert len(unit.told("params/local/init")) == 1
 
     story.play(tale, story.spec("is-cut"))
