@@ -113,16 +113,15 @@ def test_logs_of_runs_under_way_stay(terminal: Terminal, logs: Path) -> None:
     code = "import sys; from pathlib import Path; from rmfab.files import writer_in\n"
     code += "with writer_in(Path(sys.argv[1])):\n    print('ready', flush=True)\n    sys.stdin.read()"
     command = [sys.executable, "-c", code, logs]
-    run = subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert run.stdout is not None
-    assert run.stdout.readline() == "ready\n"
-    fresh = logs / name(-1 / 24)
-    fresh.write_text("under way")
-    terminal.well("-C", logs.parent, "logs", "prune", "--keep", "0", "--yes")
-    assert ages(logs) == []
-    assert fresh.exists()
-    run.kill()
-    run.communicate()
+    fresh = logs / name(-1)  # the names of the others may be hours old by now
+    with subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+        fresh.write_text("under way")
+        terminal.well("-C", logs.parent, "logs", "prune", "--keep", "0", "--yes")
+        assert ages(logs) == []
+        assert fresh.exists()
+        run.kill()
     terminal.well("-C", logs.parent, "logs", "prune", "--keep", "0", "--yes")
     assert not fresh.exists()
     assert list(logs.glob(".writer*")) == []
