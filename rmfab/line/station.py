@@ -53,7 +53,7 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.board.esp.loader import SlotLink
-from rmfab.board.port import ROM_BAUD, plugged_in
+from rmfab.board.port import ROM_BAUD, PluggedIn, plugged_in
 from rmfab.board.presence import LINES, ByCommand, ByModemLine, ByProbe, ByUsb, ClosedByCommand, Presence
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
@@ -140,6 +140,10 @@ class Station:
     printer: PrinterConfig | None = None
     shifts: Shifts = PER_DAY
     commands: Mapping[str, StepCommand] = field(default_factory=dict)
+
+    def slot_at(self, port: PluggedIn) -> str | None:
+        """Return the name of the slot that has *port*, None if none has it."""
+        return next((slot.name for slot in self.slots if port.is_at(slot.link.address)), None)
 
 
 def host_station() -> Station:

@@ -101,7 +101,7 @@ def discover_slots(request: DiscoverRequest, watch: PortWatch, typed: Typed, ter
     _refuse_unwritable(path)
     there = watch.look()
     _introduce(path, station, there, terminal)
-    discovery = Discovery(there, names, lambda port: _slot_at(port, station))
+    discovery = Discovery(there, names, station.slot_at)
     try:
         _watch(discovery, watch, typed, terminal)
     except KeyboardInterrupt:
@@ -200,13 +200,9 @@ def _introduce(path: Path, station: Station, there: tuple[PluggedIn, ...], termi
     if station.slots:
         terminal.say(f"{path} has {', '.join(slot.name for slot in station.slots)}; they stay as they are")
     for port in there:
-        name = _slot_at(port, station)
+        name = station.slot_at(port)
         what = "plug it in again to make it a slot" if name is None else f"it is slot {name}"
         terminal.say(f"plugged in already: {described(port)}; {what}")
-
-
-def _slot_at(port: PluggedIn, station: Station) -> str | None:
-    return next((slot.name for slot in station.slots if port.is_at(slot.link.address)), None)
 
 
 def _added(path: Path, discovery: Discovery, watch: PortWatch, terminal: Terminal) -> Discovered:
