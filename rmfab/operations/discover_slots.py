@@ -20,6 +20,7 @@ from rmfab.line.discovery import Discovery, Finding, PortVanished, SameSocket, S
 from rmfab.line.slot_table import described, slot_table
 from rmfab.line.station import Station, bad_name, host_station, load_station, parse_station
 from rmfab.operations.terminal import Terminal, counted
+from rmfab.product.toml_reader import toml_text
 from rmfab.workspace.workspace import station_file
 
 LOOK_SECONDS = 0.25
@@ -232,15 +233,8 @@ def add_slots(path: Path, slots: tuple[NewSlot, ...]) -> None:
         gap = "" if before.endswith(b"\n") or not before else end
         tables = "".join(f"\n{one.table}" for one in slots).replace("\n", end)
         changed = before + f"{gap}{tables}".encode()
-        parse_station(_decoded(changed, path), path)
+        parse_station(toml_text(changed, path), path)
         write_file(place, changed, force=True)
-
-
-def _decoded(data: bytes, path: Path) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError("not a UTF-8 file", where=str(path)) from error
 
 
 def _header() -> bytes:

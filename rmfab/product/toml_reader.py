@@ -42,8 +42,13 @@ _DEEP_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_DEEPEST}}}")
 
 def load_toml(path: Path, what: str) -> dict[str, Any]:
     """Return the parsed file. Raise InputError with line and column if it is not TOML."""
+    return parse_toml(toml_text(read_input(path, what, most=_LARGEST), path), path)
+
+
+def toml_text(data: bytes, path: Path) -> str:
+    """Return the text of *data*, the content of *path*. Raise InputError if it is not UTF-8."""
     try:
-        return parse_toml(read_input(path, what, most=_LARGEST).decode("utf-8-sig"), path)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("not a UTF-8 file", where=str(path)) from error
 
