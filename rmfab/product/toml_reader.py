@@ -122,20 +122,21 @@ def _advice(value: object, kind: type[Enum]) -> str | None:
 
 def as_toml(value: object) -> str:
     """Return a value of the file as it is written there, for a complaint; the end of a long one is left out."""
-    shown = _written(value)
+    shown = toml_value(value)
     return shown if len(shown) <= _LONGEST_QUOTE else f"{shown[:_LONGEST_QUOTE]}…"
 
 
-def _written(value: object) -> str:
+def toml_value(value: object) -> str:
+    """Return a value as it is written in a file; a text has its quotes."""
     match value:
         case bool() | str():
-            return json.dumps(value, ensure_ascii=False)
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON does not escape DEL
         case date() | time():
             return value.isoformat()
         case list():
-            return f"[{', '.join(map(_written, value))}]"
+            return f"[{', '.join(map(toml_value, value))}]"
         case Mapping():
-            return f"{{ {', '.join(f'{key} = {_written(item)}' for key, item in value.items())} }}"
+            return f"{{ {', '.join(f'{key} = {toml_value(item)}' for key, item in value.items())} }}"
     return str(value)
 
 
