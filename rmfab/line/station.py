@@ -227,10 +227,11 @@ def _slot(table: Table) -> Slot:
 
 def _start(table: Table) -> ClosedByCommand | None:
     value = table.raw("start")
-    if value is None or _is_argv(value):
-        return None if value is None else ClosedByCommand(tuple(value))
-    hint = 'use ["program", …], or leave it out: a board that appears starts'
-    table.complain("start", f"{value!r:.80} is not a command", hint)
+    if _is_argv(value):
+        return ClosedByCommand(tuple(value))
+    if value is not None:
+        hint = 'use ["program", …], or leave it out: a board that appears starts'
+        table.complain("start", f"{as_toml(value)} is not a command", hint)
     return None
 
 
