@@ -1,4 +1,4 @@
-"""Who may use a file with a secret: only its owner, and whoever that owner hands it to."""
+"""Who uses this host, and who may use a file with a secret: only its owner, and whoever that owner hands it to."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def hint_to_close(path: Path, mode: str) -> str:
     """Return the hint to give *path* the *mode*: a command for the shell, and who may run it."""
     command = f"chmod {mode} {shlex.quote(str(path))}"
     return command if _is_ours(path) else f"its owner runs: {command}"
+
+
+def login_name() -> str | None:
+    """Return the name under which this user is logged in, None if the host does not know it."""
+    from getpass import getuser
+
+    try:
+        return getuser()
+    except (OSError, KeyError):
+        return None
 
 
 def _is_ours(path: Path) -> bool:

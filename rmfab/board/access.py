@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.files import system_text
+from rmfab.privacy import login_name
 
 ROOT = Path("/")
 _GROUPS = ("dialout", "uucp")
@@ -46,7 +47,7 @@ def device_node(path: str, root: Path = ROOT) -> DeviceNode:
     return DeviceNode(
         usable=os.access(place, os.R_OK | os.W_OK),
         group=group if shared else None,
-        listed=group is not None and _user() in groups[group][1],
+        listed=group is not None and login_name() in groups[group][1],
         serial_group=next((name for name in _GROUPS if name in groups), _GROUPS[0]),
     )
 
@@ -77,12 +78,3 @@ def _groups(root: Path) -> dict[str, tuple[int, tuple[str, ...]]]:
         for row in rows
         if len(row) == 4 and row[2].isascii() and row[2].isdecimal() and len(row[2]) < 11
     }
-
-
-def _user() -> str:
-    from getpass import getuser
-
-    try:
-        return getuser()
-    except (OSError, KeyError):
-        return ""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from rmfab.report.yields import Ratio
+
 _LONGEST_QUOTE = 2000
 _WIDTH = 80
 _NAME_CELLS, _VERDICT_CELLS, _SLOT_CELLS = 10, 7, 28
@@ -238,13 +240,14 @@ class LiveView:
         self._speech = speech
         self._lines = UnitLines(speech, single=single)
         self._end = ShiftEnd(speech)
+        self._first_pass: Ratio | None = None
         self._single = single
         self._table = LiveTable(slots, speech=speech)
         self._console = console or Console(stderr=True, highlight=False, markup=False)
         self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._render)
 
     def _render(self) -> Table:
-        return self._table.render(self._console.width, self._console.height, self._end.first_pass, self._end.seconds)
+        return self._table.render(self._console.width, self._console.height, self._first_pass, self._end.seconds)
 
     def show(self, event: LineEvent) -> None:
         """Redraw the row of the slot, and print a unit that has ended above the table."""
@@ -256,6 +259,7 @@ class LiveView:
         self._end.note(event)
         match event:
             case UnitEnded():
+                self._first_pass = self._end.first_pass  # not at each frame: a different thread draws ten a second
                 self._print(event)
             case Message():
                 said = f"rmfab: {_with_slot(event, self._speech)}"

@@ -13,7 +13,6 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from rmfab.errors import ComplaintsError, InputError
@@ -26,6 +25,7 @@ from rmfab.nvs.grammar import Config, Row, Values, read_values
 from rmfab.nvs.named_files import NamedFiles
 from rmfab.nvs.spreadsheet import SpreadsheetJudge, SpreadsheetWarning
 from rmfab.product.product import Product
+from rmfab.product.toml_reader import suggestion
 from rmfab.product.vocabulary import Credentials, NodeIdKind
 
 SERIAL = "serial"
@@ -203,8 +203,7 @@ def _judge_header(values: Values, product: Product, complaints: Complaints) -> N
     known = list(dict.fromkeys([SERIAL, NODE_ID, *(column.key for column in values.config.columns)]))
     for name in values.header:
         if name not in known:
-            close = get_close_matches(name.lower(), known, n=1)
-            hint = f'did you mean "{close[0]}"?' if close else f"columns: {', '.join(known)}"
+            hint = suggestion(name, known) or f"columns: {', '.join(known)}"
             complaints.add(1, f'unknown column "{name}"', hint=hint)
     of_config = [column.key for column in values.config.columns]
     for name in (SERIAL, NODE_ID):

@@ -118,8 +118,7 @@ def _port(port: PluggedIn, tree: Mapping[str, UsbNode], root: Path, station: Sta
         numbers.append(f"c{system_text(root / 'sys/bus/usb/devices' / place / 'dev')}")
     notes = "\n".join(system_text(root / "run/udev/data" / number) for number in numbers if number != "c").splitlines()
     ignored = any(note in notes for note in _IGNORED)
-    slot = next((slot.name for slot in station.slots if port.is_at(slot.link.address)), None)
-    return HostPort(port.address, device_node(port.device, root), port.usb, place, ignored, slot)
+    return HostPort(port.address, device_node(port.device, root), port.usb, place, ignored, station.slot_at(port))
 
 
 def _is_blocked(adapter: Path) -> bool:

@@ -53,7 +53,7 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.board.esp.loader import SlotLink
-from rmfab.board.port import ROM_BAUD, plugged_in
+from rmfab.board.port import ROM_BAUD, PluggedIn, plugged_in
 from rmfab.board.presence import LINES, ByCommand, ByModemLine, ByProbe, ByUsb, ClosedByCommand, Presence
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
@@ -141,6 +141,10 @@ class Station:
     shifts: Shifts = PER_DAY
     commands: Mapping[str, StepCommand] = field(default_factory=dict)
 
+    def slot_at(self, port: PluggedIn) -> str | None:
+        """Return the name of the slot that has *port*, None if none has it."""
+        return next((slot.name for slot in self.slots if port.is_at(slot.link.address)), None)
+
 
 def host_station() -> Station:
     """Return the station of a host without a station.toml: named after the host, no slots."""
@@ -223,10 +227,11 @@ def _slot(table: Table) -> Slot:
 
 def _start(table: Table) -> ClosedByCommand | None:
     value = table.raw("start")
-    if value is None or _is_argv(value):
-        return None if value is None else ClosedByCommand(tuple(value))
-    hint = 'use ["program", …], or leave it out: a board that appears starts'
-    table.complain("start", f"{value!r:.80} is not a command", hint)
+    if _is_argv(value):
+        return ClosedByCommand(tuple(value))
+    if value is not None:
+        hint = 'use ["program", …], or leave it out: a board that appears starts'
+        table.complain("start", f"{as_toml(value)} is not a command", hint)
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from rmfab.operations.serve_boards import refuse_without_mqtt
 from rmfab.operations.serve_cloud import BrokerRequest, ServedBroker, serve_broker
 from rmfab.operations.terminal import Terminal, counted
 from rmfab.operations.try_update import TryRequest
+from rmfab.product.toml_reader import toml_value
 from rmfab.virtual.network import FACTORY_NETWORK, AccessPoint, Route, with_routes
 from rmfab.workspace.workspace import STATION_FILE, Workspace
 
@@ -103,7 +103,7 @@ def _write_station(root: Path, broker: ServedBroker) -> None:
 
 
 def _toml(values: Mapping[str, object]) -> str:
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+    return "".join(f"{name} = {toml_value(value)}\n" for name, value in values.items())
 
 
 def enter_units(workspace: Workspace, cloud: DemoCloud, batch: str, terminal: Terminal) -> None:

@@ -20,6 +20,7 @@ from rmfab.line.discovery import Discovery, Finding, PortVanished, SameSocket, S
 from rmfab.line.slot_table import described, slot_table
 from rmfab.line.station import Station, bad_name, host_station, load_station, parse_station
 from rmfab.operations.terminal import Terminal, counted
+from rmfab.product.toml_reader import toml_text
 from rmfab.workspace.workspace import station_file
 
 LOOK_SECONDS = 0.25
@@ -101,7 +102,7 @@ def discover_slots(request: DiscoverRequest, watch: PortWatch, typed: Typed, ter
     _refuse_unwritable(path)
     there = watch.look()
     _introduce(path, station, there, terminal)
-    discovery = Discovery(there, names, lambda port: _slot_at(port, station))
+    discovery = Discovery(there, names, station.slot_at)
     try:
         _watch(discovery, watch, typed, terminal)
     except KeyboardInterrupt:
@@ -200,13 +201,9 @@ def _introduce(path: Path, station: Station, there: tuple[PluggedIn, ...], termi
     if station.slots:
         terminal.say(f"{path} has {', '.join(slot.name for slot in station.slots)}; they stay as they are")
     for port in there:
-        name = _slot_at(port, station)
+        name = station.slot_at(port)
         what = "plug it in again to make it a slot" if name is None else f"it is slot {name}"
         terminal.say(f"plugged in already: {described(port)}; {what}")
-
-
-def _slot_at(port: PluggedIn, station: Station) -> str | None:
-    return next((slot.name for slot in station.slots if port.is_at(slot.link.address)), None)
 
 
 def _added(path: Path, discovery: Discovery, watch: PortWatch, terminal: Terminal) -> Discovered:
@@ -236,15 +233,8 @@ def add_slots(path: Path, slots: tuple[NewSlot, ...]) -> None:
         gap = "" if before.endswith(b"\n") or not before else end
         tables = "".join(f"\n{one.table}" for one in slots).replace("\n", end)
         changed = before + f"{gap}{tables}".encode()
-        parse_station(_decoded(changed, path), path)
+        parse_station(toml_text(changed, path), path)
         write_file(place, changed, force=True)
-
-
-def _decoded(data: bytes, path: Path) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError("not a UTF-8 file", where=str(path)) from error
 
 
 def _header() -> bytes:

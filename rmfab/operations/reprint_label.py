@@ -5,6 +5,7 @@ It takes its turn in the line's queue before the printer, and is recorded as `rm
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,9 @@ class LabelReprinter:
         self._job = job
         self._terminal = terminal
         self._keep_going = keep_going
-        self._work = job.labels if job.labels is not None and job.labels.queue is not None else None
+        labels = job.labels
+        self._work = (labels, labels.queue) if labels is not None and labels.queue is not None else None
+        self._making = threading.Lock()
 
     @property
     def has_printer(self) -> bool:
@@ -83,13 +86,13 @@ class LabelReprinter:
 
     def _at_work(self) -> tuple[LabelWork, LabelQueue]:
         """Return what labels are printed with: that of the line, or, if its units get none, one of our own."""
-        if self._work is None:
-            artist = LabelArtist.of(self._workspace)
-            artist.judge_for_line()
-            self._work = LabelWork(artist.draw, artist.design.copies, label_queue(self._workspace))
-        if self._work.queue is None:
-            raise AssertionError("there is a printer, so there is a queue")
-        return self._work, self._work.queue
+        with self._making:  # a printer has one queue
+            if self._work is None:
+                artist = LabelArtist.of(self._workspace)
+                artist.judge_for_line()
+                queue = label_queue(self._workspace)
+                self._work = LabelWork(artist.draw, artist.design.copies, queue), queue
+            return self._work
 
 
 @dataclass(frozen=True)

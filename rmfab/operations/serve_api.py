@@ -3,7 +3,6 @@ one. It forgets its units when it ends."""
 
 from __future__ import annotations
 
-import json
 import secrets
 import ssl
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from rmfab.files import is_there, make_folder, read_input, write_file
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.serve_cloud import names_here, refuse_odd_names
 from rmfab.operations.terminal import UNATTENDED, Terminal
+from rmfab.product.toml_reader import toml_value
 from rmfab.product.vocabulary import CloudKind
 from rmfab.virtual.cloud.faults import CloudFaultCall
 from rmfab.virtual.cloud.neo import COGNITO, IOT, VirtualNeo
@@ -123,5 +123,5 @@ def _deployment(cloud: VirtualRainmaker | VirtualNeo, folder: ApiFolder) -> str:
     if isinstance(cloud, VirtualNeo):
         values |= {"kind": CloudKind.NEO.value, "region": cloud.region, "client_id": cloud.client_id}
         values |= {"sign_in": f"{cloud.base}{COGNITO}", "iot": f"{cloud.base}{IOT}"}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    lines = [f"{name} = {toml_value(value)}" for name, value in values.items()]
     return "\n".join(("# written by `rmfab cloud serve` at each start", "[cloud]", *lines, ""))

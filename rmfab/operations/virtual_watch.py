@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from rmfab.board.port import PluggedIn
 from rmfab.errors import StationError
 from rmfab.json_text import parse_json
 from rmfab.virtual.bench.kept_boards import KeptBoard, read_boards
+from rmfab.virtual.control import ask
 
 _SECONDS = 5.0
-_LONGEST_ANSWER = 1 << 16
 
 
 class VirtualWatch:
@@ -47,12 +46,8 @@ def _as_port(board: KeptBoard) -> PluggedIn:
 
 def _is_plugged(board: KeptBoard) -> bool | None:
     """Return whether *board* is in its port, None if nobody serves it."""
-    host, _, number = board.control.rpartition(":")
     try:
-        with socket.create_connection((host, int(number)), _SECONDS) as connection:
-            connection.sendall(b"state\n")
-            answer = connection.makefile("rb").readline(_LONGEST_ANSWER)
-        state = parse_json(answer)
+        state = parse_json(ask(board.control, "state", _SECONDS))
     except (OSError, ValueError):
         return None
     return bool(state.get("plugged")) if isinstance(state, dict) else None

@@ -42,8 +42,13 @@ _DEEP_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_DEEPEST}}}")
 
 def load_toml(path: Path, what: str) -> dict[str, Any]:
     """Return the parsed file. Raise InputError with line and column if it is not TOML."""
+    return parse_toml(toml_text(read_input(path, what, most=_LARGEST), path), path)
+
+
+def toml_text(data: bytes, path: Path) -> str:
+    """Return the text of *data*, the content of *path*. Raise InputError if it is not UTF-8."""
     try:
-        return parse_toml(read_input(path, what, most=_LARGEST).decode("utf-8-sig"), path)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("not a UTF-8 file", where=str(path)) from error
 
@@ -117,20 +122,21 @@ def _advice(value: object, kind: type[Enum]) -> str | None:
 
 def as_toml(value: object) -> str:
     """Return a value of the file as it is written there, for a complaint; the end of a long one is left out."""
-    shown = _written(value)
+    shown = toml_value(value)
     return shown if len(shown) <= _LONGEST_QUOTE else f"{shown[:_LONGEST_QUOTE]}…"
 
 
-def _written(value: object) -> str:
+def toml_value(value: object) -> str:
+    """Return a value as it is written in a file; a text has its quotes."""
     match value:
         case bool() | str():
-            return json.dumps(value, ensure_ascii=False)
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON does not escape DEL
         case date() | time():
             return value.isoformat()
         case list():
-            return f"[{', '.join(map(_written, value))}]"
+            return f"[{', '.join(map(toml_value, value))}]"
         case Mapping():
-            return f"{{ {', '.join(f'{key} = {_written(item)}' for key, item in value.items())} }}"
+            return f"{{ {', '.join(f'{key} = {toml_value(item)}' for key, item in value.items())} }}"
     return str(value)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from rmfab.language.durations import clock
@@ -25,8 +26,9 @@ def draw_numbers(tally: UnitTally, names: Sequence[str], since: str, view: Frame
 
     Causes and the slots *names* are those of verdicts at *since* or later.
     """
-    units, causes = _units(tally.recent[::-1], view), _causes(tally.first_passes(since).pareto(), view)
-    slots = _slots(tally, names, since, view)
+    passes = tally.first_passes(since)
+    units, causes = _units(tally.recent[::-1], view), _causes(passes.pareto(), view)
+    slots = _slots(names, passes.slots, tally.spoilt(since), view)
     if view.width < 120:
         return _indented([*causes, (), *slots, (), *units])
     half = view.width // 2
@@ -67,9 +69,11 @@ def _causes(causes: Sequence[CauseShare], view: Frame) -> list[Row]:
     return rows if causes else [*rows, ((tr("none"), "dim"),)]
 
 
-def _slots(tally: UnitTally, names: Sequence[str], since: str, view: Frame) -> list[Row]:
+def _slots(
+    names: Sequence[str], passes: Mapping[str, Tally], spoilt: Counter[tuple[str, Outcome]], view: Frame
+) -> list[Row]:
     """Return the slots side by side: first passes by number, runs without a verdict, and the first-pass yield."""
-    tr, passes, spoilt = view.speech.tr, tally.first_passes(since).slots, tally.spoilt(since)
+    tr = view.speech.tr
     head = (
         f"{padded(tr('slot'), 12)}"
         + "".join(f"{MARKS[VERDICTS[one]]:>6}" for one in _COLUMNS)

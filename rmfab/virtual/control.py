@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 
 
@@ -26,3 +27,15 @@ CONTROL_COMMANDS = (
     ControlCommand("ota URL [CAFILE]", "update over the air"),
     ControlCommand("state", "print the state as JSON"),
 )
+_LONGEST_ANSWER = 1 << 16
+
+
+def ask(address: str, command: str, seconds: float) -> str:
+    """Send *command* to the control socket at *address*, `host:port`; return its answer, empty if there is none.
+
+    Raise OSError if it does not answer within *seconds*, ValueError if the answer is not UTF-8.
+    """
+    host, _, number = address.rpartition(":")
+    with socket.create_connection((host, int(number)), timeout=seconds) as connection:
+        connection.sendall(command.encode() + b"\n")
+        return connection.makefile("rb").readline(_LONGEST_ANSWER).decode().strip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 import socket
@@ -14,6 +13,7 @@ from rmfab.errors import ComplaintsError, InputError, RmfabError, UsageError
 from rmfab.files import make_folder, read_input, shipped, write_file
 from rmfab.product.product import MQTT_HOST_PLACEHOLDER
 from rmfab.product.product_file import FILE_NAME, parse_product
+from rmfab.product.toml_reader import toml_value
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.secret import Secret
 from rmfab.workspace.gitignore import ignore_secrets
@@ -80,7 +80,7 @@ def create_workspace(
         else "   # your deployment's host; required",
         "RECIPIENT_NAME": bare_key(socket.gethostname().split(".")[0]),
     }
-    text = re.sub("@(\\w+)@", lambda match: _escaped(values.get(match[1], match[0])), text)
+    text = re.sub("@(\\w+)@", lambda match: toml_value(values.get(match[1], match[0]))[1:-1], text)
     text = _TRAILING.sub(lambda match: f"{match[1]:<{_COMMENT_COLUMN}}{match[2]}", text)
     _judge(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
     if not force:
@@ -134,10 +134,6 @@ _TRAILING = re.compile(r'^(\w+ = "(?:[^"\\\n]|\\.)*" ) *(#.*)$', re.MULTILINE)
 """A key with a string and a comment: the comments of the template stand in one column."""
 _COMMENT_COLUMN = 32
 _NOBODY = "age1" + "q" * 58
-
-
-def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")  # TOML also escapes DEL; JSON does not
 
 
 def _serial_pattern(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.files import home_folder, is_there, make_folder, near_file, read_input
-from rmfab.privacy import refuse_loose
+from rmfab.privacy import login_name, refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
 from rmfab.product.vocabulary import Credentials
@@ -457,7 +457,7 @@ def host_badge() -> Badge:
         if wrong is not None:
             raise InputError(f"not the name of an operator: {wrong}", where=OPERATOR_ENVIRONMENT)
         return Badge(named)
-    login = _login_name()
+    login = login_name()
     return Badge(None if login is None or bad_name(login) else login)
 
 
@@ -539,13 +539,3 @@ def _is_file(path: Path) -> bool:
 
 def _as_path(location: Path | str) -> Path | str:
     return location if "://" in str(location) else Path(location)
-
-
-def _login_name() -> str | None:
-    """Return the name under which this user is logged in, None if the host does not know it."""
-    from getpass import getuser
-
-    try:
-        return getuser()
-    except (OSError, KeyError):
-        return None

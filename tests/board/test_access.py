@@ -86,3 +86,16 @@ def test_hosts_without_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert device_node("/dev/ttyUSB0", tmp_path).group is None
     HostTree(tmp_path).file("etc/group", "uucp:x:14:\n")
     assert device_node("/dev/ttyUSB0", tmp_path).serial_group == "uucp"
+
+
+def test_a_user_without_a_name_is_a_member_of_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group without members does not list a user whose name the host does not know."""
+
+    def nobody() -> str:
+        raise KeyError
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    host = HostTree(tmp_path)
+    number = host.file("dev/ttyUSB0").stat().st_gid
+    host.file("etc/group", f"dialout:x:{number}:\n")
+    assert not device_node("/dev/ttyUSB0", tmp_path).listed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import http.client
 import socket
 from pathlib import Path
@@ -13,6 +12,7 @@ from rmfab.label.printers.faults import fault_of
 from rmfab.label.printers.ipp import Attributes, IppAnswer, Operation, Tag, decode_answer, encode_request
 from rmfab.label.printers.patience import PrinterPatience
 from rmfab.label.printers.printer import PrinterFault
+from rmfab.privacy import login_name
 
 LOCAL_SOCKET = Path("/run/cups/cups.sock")
 _LOCAL_HOST = "localhost"
@@ -47,7 +47,7 @@ class IppClient:
 
         Raise PrinterFault, in doubt if a document may have been accepted.
         """
-        user: Attributes = {"requesting-user-name": (Tag.NAME, (_user(),))}
+        user: Attributes = {"requesting-user-name": (Tag.NAME, (login_name() or "rmfab",))}
         request = encode_request(operation, self._uri, {**user, **attributes}, job)
         connection = self._connection()
         try:
@@ -111,10 +111,3 @@ class _SocketConnection(http.client.HTTPConnection):
 
 def _texts(values: tuple[int | str, ...]) -> list[str]:
     return [value for value in values if isinstance(value, str)]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "rmfab"

@@ -8,7 +8,6 @@ import json
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.signals import undisturbed
 from rmfab.virtual.bench.kept_boards import KeptBoard, keep_boards, read_boards
 from rmfab.virtual.chip.bridge import BridgeKind
+from rmfab.virtual.control import ask
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardNumbers, BoardSpec, PortKind, Strap
@@ -53,11 +53,7 @@ class BoardHandle:
 
     def control(self, command: str) -> str:
         """Send one control command and return its answer. Raise StationError if the board rejects it."""
-        host, _, number = self.address.rpartition(":")
-        seconds = _UPDATE_SECONDS if command.startswith("ota ") else _CONTROL_SECONDS
-        with socket.create_connection((host, int(number)), timeout=seconds) as connection:
-            connection.sendall(command.encode() + b"\n")
-            answer = connection.makefile().readline().strip()
+        answer = ask(self.address, command, _UPDATE_SECONDS if command.startswith("ota ") else _CONTROL_SECONDS)
         if not answer or answer.startswith("error: "):
             raise StationError(f'the virtual board rejected "{command}": {answer}', where=self.url, cause="control")
         return answer
