@@ -32,6 +32,7 @@ class UnitVerdict(NamedTuple):
     """A run that ended: of *unit*, its serial or MAC, empty for a board that was not recognized.
 
     *verified*: it proved the unit. *step*: the one that decided, None if all passed. *elsewhere*: at another station.
+    *bound*: the board has an identity; one without is no unit, and so no first pass.
     """
 
     ts: str
@@ -44,6 +45,7 @@ class UnitVerdict(NamedTuple):
     reason: str | None
     seconds: float
     elsewhere: bool = False
+    bound: bool = True
 
     @classmethod
     def of_run(cls, run: UnitRun, station: str) -> Self:
@@ -60,6 +62,7 @@ class UnitVerdict(NamedTuple):
             end.reason,
             end.seconds or 0.0,
             end.station != station,
+            end.serial is not None,
         )
 
     @classmethod
@@ -67,7 +70,8 @@ class UnitVerdict(NamedTuple):
         """Return the verdict *end* of a line, after *steps*."""
         done = tuple(steps)
         unit, step = end.serial or end.mac or "", decisive(end, done)
-        return cls(end.ts, unit, end.slot, end.outcome, verifies(done), step, end.cause, end.reason, end.seconds)
+        known = cls(end.ts, unit, end.slot, end.outcome, verifies(done), step, end.cause, end.reason, end.seconds)
+        return known._replace(bound=end.serial is not None)
 
 
 class UnitTally:
@@ -109,7 +113,7 @@ class UnitTally:
     def add_first(self, verdict: UnitVerdict) -> None:
         """Take *verdict* only as what may have been the first pass of its unit."""
         unit = verdict.unit
-        if not unit or unit in self._before or verdict.outcome not in DECIDED:
+        if not (unit and verdict.bound) or unit in self._before or verdict.outcome not in DECIDED:
             return
         runs = [verdict] if unit not in self._first else sorted((self._first[unit], verdict), key=_TIME)
         self._first[unit] = deciding(runs)[0]
@@ -155,7 +159,11 @@ class UnitTally:
 
 
 def _keep_later(kept: dict[str, UnitVerdict], name: str, verdict: UnitVerdict) -> None:
-    """Keep *verdict* if it is the last one; that a finished unit was seen again is none."""
+    """Keep *verdict* if it is the last one; that a finished unit was seen again is none, unless there is no other."""
     known = kept.get(name)
-    if known is None or known.outcome is Outcome.SEEN or (verdict.ts >= known.ts and verdict.outcome != Outcome.SEEN):
+    if known is None or _rank(verdict) >= _rank(known):
         kept[name] = verdict
+
+
+def _rank(verdict: UnitVerdict) -> tuple[bool, str]:
+    return verdict.outcome is not Outcome.SEEN, verdict.ts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rmfab.language.durations import clock
-from rmfab.language.speech import Speech
+from rmfab.language.speech import Speech, marked
 from rmfab.language.widths import cells, end_of
 from rmfab.line.events import Step
 from rmfab.screen.block_letters import BLOCK, MARKS, drawn_verdict
@@ -127,7 +127,10 @@ def _band_height(paper: Paper, look: Look, lines: int) -> int:
 def what_is_wrong(tile: Tile, speech: Speech) -> list[tuple[str, str]]:
     """Return why a slot is locked, or why its last unit did not pass, and what to do about it, each with its style."""
     if tile.locked is not None:
-        return [(speech.said(tile.locked), "card-strong"), (speech.tr("a supervisor has to unlock this slot"), "card")]
+        way_back = marked("a supervisor has to unlock this slot")
+        if tile.disabled:
+            way_back = marked("a supervisor has to enable this slot")
+        return [(speech.said(tile.locked), "card-strong"), (speech.tr(way_back), "card")]
     if tile.last is None or tile.look is not tile.last.look:
         return []
     return _cause_and_remedy(tile.last, speech)

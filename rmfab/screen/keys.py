@@ -175,6 +175,8 @@ class Keys:
 
     def _unlock(self, slot: str) -> None:
         text = marked("{slot} is in service again") if self._desk.hands.unlock(slot) else marked("{slot} is not locked")
+        if self._desk.wall.tiles[slot].disabled:
+            text = marked("{slot} is disabled, not locked: use `rmfab slot enable {slot}`")
         self._desk.note(text, slot=slot)
 
     def _change_operator(self, operator: str) -> None:
@@ -219,7 +221,8 @@ class Keys:
                 desk.note(marked("{slot}: no unit is at work"), slot=slot)
             case Code.START | Code.RETRY if tile.look is Look.LOCKED:
                 why = desk.speech.said(tile.locked or "")
-                desk.note(marked("{slot} is locked: {why}"), "warning", slot=slot, why=why)
+                text = marked("{slot} is disabled: {why}") if tile.disabled else marked("{slot} is locked: {why}")
+                desk.note(text, "warning", slot=slot, why=why)
             case Code.START | Code.RETRY if tile.look is Look.WORKING:
                 desk.note(marked("{slot}: a unit is at work already"), slot=slot)
             case Code.START | Code.RETRY:

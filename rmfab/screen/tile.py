@@ -92,7 +92,8 @@ class Tile:
     *step* is at work since *since*, *number* of *steps* steps, and has done *part* of it; the unit is at work since
     *began*. *last* is the last run here, *done* the steps of this one. *acknowledged*: the operator has seen that it
     failed. *gone*: its board was taken out. *held*: the next board is in the slot, and waits for the operator. *note*
-    is what the line last said of the slot. *locked* is why a supervisor has to unlock it.
+    is what the line last said of the slot. *locked* is why it starts no board: a supervisor has to unlock it, or, if it
+    is *disabled*, to enable it.
     """
 
     slot: str
@@ -111,6 +112,7 @@ class Tile:
     held: bool = False
     note: SlotNote = NO_NOTE
     locked: str | None = None
+    disabled: bool = False
 
     @property
     def look(self) -> Look:

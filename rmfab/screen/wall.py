@@ -96,7 +96,7 @@ class Wall:
             case SlotHeld():
                 return replace(tile, held=True)
             case SlotService():
-                return replace(tile, locked=event.reason)
+                return replace(tile, locked=event.reason, disabled=event.reason is not None and not event.locked)
             case Message():
                 return replace(tile, note=SlotNote(event.text, event.about))
         return tile

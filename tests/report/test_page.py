@@ -171,3 +171,12 @@ def test_on_paper(page: Browser) -> None:
     assert all("first pass" in text and "tries" in text for text in listing)
     assert "Find" not in "".join(texts)
     assert f"1 / {len(texts)}" in texts[0]
+
+
+def test_a_narrow_window(browser: Browser, tmp_path: Path) -> None:
+    """The head of the page fits a telephone: what is long in it, such as a digest, is broken."""
+    at = tmp_path / "r.html"
+    at.write_text(written(report([history("U1", run("U1", 1))], product="p" * 90)), encoding="utf-8")
+    browser.open(at, width=380, height=900)
+    wide = "[...document.querySelectorAll('h1, h1 ~ p')].filter(one => one.scrollWidth > one.clientWidth).length"
+    assert (browser.evaluate("document.querySelectorAll('h1, h1 ~ p').length") > 2, browser.evaluate(wide)) == (True, 0)

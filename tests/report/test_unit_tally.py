@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rmfab.ledger.events import Outcome
@@ -69,6 +69,16 @@ def test_a_finished_unit_that_comes_back() -> None:
     assert dict(tally(verdict(1, "a"), verdict(2, "a", SEEN)).verdicts()) == {PASS: 1}
     assert dict(tally(verdict(2, "a", SEEN), verdict(1, "a")).verdicts()) == {PASS: 1}
     assert dict(tally(verdict(2, "a", SEEN)).verdicts()) == {SEEN: 1}
+
+
+def test_a_board_without_an_identity_is_no_first_pass() -> None:
+    """A board that was rejected before it got an identity is counted as FAIL, but in no yield."""
+    found = tally(verdict(1, "24:0a:c4:00:00:01", FAIL, bound=False), verdict(2, "a"))
+    assert (dict(found.verdicts()), found.first_pass(), found.first_passes().pareto()) == (
+        {FAIL: 1, PASS: 1},
+        Ratio(1, 1),
+        (),
+    )
 
 
 def test_a_first_pass_elsewhere_or_earlier() -> None:
@@ -138,6 +148,7 @@ VERDICTS = st.builds(
 
 
 @given(st.lists(VERDICTS, max_size=4, unique_by=lambda one: one.ts))
+@example([verdict(0, "", SEEN), verdict(1, "a"), verdict(2, "", SEEN)])
 def test_the_order_does_not_matter(verdicts: list[UnitVerdict]) -> None:
     """Whether the past comes before, between or after the verdicts of a line: the numbers are the same."""
     found = {

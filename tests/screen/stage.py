@@ -47,9 +47,9 @@ def at(slot: str, serial: str | None = "LMP-000001") -> tuple[str, str, str, str
     return "2026-01-01T10:11:12.000Z", "bench-1", slot, serial, None if serial is None else "24:0a:c4:1f:67:7d"
 
 
-def service(slot: str, reason: str | None) -> SlotService:
+def service(slot: str, reason: str | None, *, locked: bool = True) -> SlotService:
     """Return the event of a slot that goes out of service, or that is in service again."""
-    return SlotService(*at(slot, None), reason, locked=True)
+    return SlotService(*at(slot, None), reason, locked)
 
 
 def step(slot: str, which: Step, seconds: float = 1.0, serial: str = "LMP-000001") -> tuple[LineEvent, ...]:

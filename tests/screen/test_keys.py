@@ -180,6 +180,19 @@ def test_a_supervisor_unlocks(stage: Stage) -> None:
     assert "A1 is not locked" in stage.text()
 
 
+def test_a_disabled_slot_is_not_locked(stage: Stage) -> None:
+    """A slot that someone has disabled says that it has to be enabled, which F7 does not do."""
+    stage.desk.wall.take(service("A1", "cable is loose", locked=False), 0.0)
+    assert ("has to enable" in stage.text(), "has to unlock" in stage.text()) == (True, False)
+    press(stage, "f8")
+    assert (stage.hands.orders, "A1 is disabled: cable is loose" in stage.text()) == ([], True)
+    stage.hands.at_work = False
+    press(stage, "f7")
+    assert "A1 is disabled, not locked: use `rmfab slot enable A1`" in stage.text()
+    stage.desk.wall.take(service("A1", None), 0.0)
+    assert not stage.desk.wall.tiles["A1"].disabled
+
+
 def test_nothing_to_abort(stage: Stage) -> None:
     """Aborting a slot that is not at work is told."""
     stage.hands.at_work = False
