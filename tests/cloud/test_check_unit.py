@@ -65,6 +65,7 @@ class TestBroker:
             probe(lab.broker(port, patience=0.5))
         assert told.value.cause == "broker-silent"
 
+    @pytest.mark.slow
     def test_silent_after_tls(self, lab: Lab) -> None:
         """So is one that speaks TLS and does not answer CONNECT."""
         with listening(OpenBroker(lab, answer=b"")) as port, pytest.raises(StationError) as told:

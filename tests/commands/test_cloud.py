@@ -200,6 +200,7 @@ class TestStopped:
         assert running.returncode == 130
         assert [one.outcome for serial in SERIALS for one in office.events(serial)] == [Outcome.ABORTED] * 3
 
+    @pytest.mark.slow
     def test_the_broker_fails(self, office: Office) -> None:
         """A broker that stops answering is the station's error: exit 4, the unit is ERROR, its state stays."""
         office.server.silent_for = [one.node_id or "" for one in office.identities()]

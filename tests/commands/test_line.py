@@ -176,6 +176,7 @@ def test_what_needs_no_radio(terminal: Terminal, lamp: Path, build: Path, monkey
     terminal("-C", lamp, "run", *argv).refused(4, told)
 
 
+@pytest.mark.slow
 def test_ports_that_are_busy_or_silent(terminal: Terminal, lamp: Path, build: Path) -> None:
     """A port that a different rmfab holds, and a peer that never answers, are station errors with a hint."""
     master, slave = pty.openpty()

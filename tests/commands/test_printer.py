@@ -77,6 +77,7 @@ def test_printer_of_the_station(terminal: Terminal, printer: PrinterHandle, monk
     assert json.loads(said.out)["configured"] == printer.address
 
 
+@pytest.mark.slow
 def test_doctor(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
     """doctor reports the printer: ready, with a fault, or one that does not answer."""
     with serve_printer(SPECS[0], tmp_path / "out") as printer:

@@ -168,6 +168,7 @@ class TestServe:
         terminal("-C", lamp, "cloud", "serve", *options).refused(code, told)
         assert not (lamp / "cloud").exists()
 
+    @pytest.mark.slow
     def test_a_rehearsal(self, lamp: Path, terminal: Terminal) -> None:
         """A newcomer's way: serve a cloud with a fault, register the batch in it, check it, stop it; keys are 0600."""
         argv = ("-C", lamp, "cloud", "serve", "--kind", "neo", "--fault", "lost-answer@5", "--tcp-port", "0", "--json")

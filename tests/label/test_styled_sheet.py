@@ -87,6 +87,7 @@ def test_the_same_labels_give_the_same_bytes() -> None:
     assert made(SHIPPED["plug-40x30"], L7160) == made(SHIPPED["plug-40x30"], L7160)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plug-40x30", "pack-62x29"])
 def test_hundreds_of_labels_are_drawn_and_read_in_other_processes(name: str) -> None:
     """The sheet is the same as one that a single process makes; facts of the unit arrive, and a fault is found."""

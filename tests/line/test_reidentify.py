@@ -15,6 +15,8 @@ from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import copied, found, ports, serve, spec
 from tests.line.zygote import Zygote
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = "LMP-000001", "LMP-000002"
 EVERY_UNIT = "wrong_pop_every = 50", "wrong_pop_every = 1"  # every unit then gets the same number of commands
 
@@ -181,7 +183,6 @@ def judge(factory, board):
     factory.check()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", ["claim", *range(1, 9)])
 def test_killed_at_every_durable_boundary(zygote, founded, tmp_path, step, when):
@@ -196,7 +197,6 @@ def test_killed_at_every_durable_boundary(zygote, founded, tmp_path, step, when)
         judge(factory, board)
 
 
-@pytest.mark.slow
 def test_killed_at_the_nth_command(zygote, founded, tmp_path):
     """Killed at commands of the board all over the run: at most one live identity, and the same command continues."""
     passed, flash = copied(founded, tmp_path / "passed"), tmp_path / "flash.bin"

@@ -93,6 +93,7 @@ def test_a_shift(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_slot_in_service(tmp_path):
     """A run that names only slots out of service starts no board: exit code 4, with the reason and the way back. The
     others of a run are not disturbed by one."""

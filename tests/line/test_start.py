@@ -171,6 +171,7 @@ def test_what_a_start_does_not_load(factory: Factory, mute: MutePort, argv: tupl
     assert sorted(found & set(UNLOADED[argv])) == []
 
 
+@pytest.mark.slow
 def test_a_port_that_is_opened_is_noticed(factory: Factory, mute: MutePort):
     """With a sound workspace, `flash` opens the port: the counterpart of the test below."""
     said = factory.do("flash", *ports(mute.url, command="flash"))

@@ -49,6 +49,7 @@ def test_a_flood_is_cut(tmp_path):
     assert len(end.output) <= 64 * 1024
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_end(tmp_path):
     """At its time limit a program is asked to end, then killed with all that it has started, also if it ignores it."""
     script = (

@@ -339,6 +339,7 @@ class Screen:
 
 
 class TestOnVirtualBoards:
+    @pytest.mark.slow
     def test_a_rehearsal(self, tmp_path: Path, boards: list[BoardHandle]) -> None:
         """Virtual boards that are plugged in one after the other become slots with the URLs of their units."""
         screen = Screen(tmp_path, "--virtual", "boards")

@@ -175,6 +175,7 @@ def signed_release(folder: Path, version: str, seq: int, *keys: PrivateKeyTypes)
     return a_release(version, seq, app=app, bootloader=bootloader, configured=BuildConfig(secure_boot=True))
 
 
+@pytest.mark.slow
 def test_secure_boot_keys(tmp_path: Path):
     """One key of the devices is enough; a different key, a different scheme or no signature is not."""
     mine, other = (key_of(BlockScheme.RSA_3072, number) for number in range(2))

@@ -183,6 +183,7 @@ def test_boards_at_once(boards: dict[str, BoardHandle]) -> None:
         assert list(pool.map(work, names)) == [None] * len(names)
 
 
+@pytest.mark.slow
 def test_five_wrong_pops_stop_provisioning(boards: dict[str, BoardHandle]) -> None:
     """The board counts every wrong PoP once; after five it is a station error until its restart."""
     for _ in range(5):

@@ -23,7 +23,10 @@ from tests.patience import until
 from tests.registration.clouds import UNITS, Clock, Site, certificates, in_cloud, opened, proven, register
 from tests.registration.conftest import Open
 
-PASSING = tuple(one for one in CloudFault if one not in (CloudFault.WEB_PAGE, CloudFault.REDIRECT))
+SILENT = pytest.param(CloudFault.SILENT, marks=pytest.mark.slow)
+"""Each of its calls takes as long as the client is patient."""
+ENDING = (CloudFault.WEB_PAGE, CloudFault.REDIRECT)
+PASSING = [SILENT, *(one for one in CloudFault if one not in (CloudFault.SILENT, *ENDING))]
 NO_PATIENCE = 1.0
 KINDS_OF_CALLS = 5
 """At least so many different calls are in a run."""
@@ -97,7 +100,7 @@ def test_a_fault_that_does_not(lamp: Workspace, place: Site, fault: CloudFault, 
         (CloudFault.FAILS_LATE, "api-failed"),
         (CloudFault.WEB_PAGE, "api-html"),
         (CloudFault.REDIRECT, "api-redirect"),
-        (CloudFault.SILENT, "api-silent"),
+        pytest.param(CloudFault.SILENT, "api-silent", marks=pytest.mark.slow),
         (CloudFault.CUT, "api-answer"),
         (CloudFault.GARBAGE, "api-answer"),
     ],
@@ -109,7 +112,7 @@ def test_a_fault_that_stays(lamp: Workspace, place: Site, fault: CloudFault, cau
     with pytest.raises(StationError) as caught:
         register(lamp, place, place.access(tries=3, **patience(fault)))
     assert caught.value.cause == cause
-    tries = 1 if fault in (CloudFault.WEB_PAGE, CloudFault.REDIRECT) else 3
+    tries = 1 if fault in ENDING else 3
     assert len(place.server.calls) == tries or fault is CloudFault.SILENT  # it may give up before the handshake
     expected = [7.0, 7.0] if fault is CloudFault.BUSY else [1.0, 2.0]
     assert place.clock.waits == expected[: tries - 1]

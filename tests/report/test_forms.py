@@ -22,6 +22,8 @@ from tests.report.agreement import (
 )
 from tests.report.story import worked_off
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shift(tmp_path_factory: pytest.TempPathFactory) -> Written:

@@ -28,6 +28,7 @@ def look(stage: Stage, slot: str) -> Look:
     return stage.desk.wall.tiles[slot].look
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "200x60"])
 def test_a_shift(size: tuple[int, int]) -> None:
     """Boards come, pass, fail and go; a key and a scan acknowledge; a lock and the other language are shown."""

@@ -98,6 +98,7 @@ def test_fault_at_rest(tmp_path, kind):
         assert handle.labels == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_way(tmp_path, kind):
     """A printer that never answers prints, and the label is only sent."""
@@ -120,6 +121,7 @@ def test_garbage(tmp_path, kind):
         assert not printer_at(handle, QUICK).status().answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_falls_silent(tmp_path, kind):
     """A printer that has answered before and does not now is sent nothing."""
@@ -131,6 +133,7 @@ def test_falls_silent(tmp_path, kind):
         assert (error.cause, error.in_doubt, handle.labels) == ("printer-silent", False, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_client_that_waits_for_its_turn(tmp_path, kind):
     """A label that waits behind a different client's connection is not taken for sent."""
@@ -140,6 +143,7 @@ def test_client_that_waits_for_its_turn(tmp_path, kind):
         assert (error.cause, error.in_doubt, handle.labels) == ("printer-busy", True, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_full_buffer(tmp_path, kind):
     """A printer that stops reading is an error of its own, and never blocks for long."""

@@ -46,6 +46,7 @@ def test_copies(tmp_path, kind):
         assert [printed(path) for path in handle.labels] == [noise(1)] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_labels(tmp_path, kind):
     """Labels come out in order, each in its own connection."""
@@ -57,6 +58,7 @@ def test_many_labels(tmp_path, kind):
         assert [printed(path) for path in handle.labels] == [noise(number) for number in range(20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 def test_killed_client(tmp_path, kind, share):

@@ -203,6 +203,7 @@ def test_a_restart_cuts_the_connection(dial, tmp_path):
             phone.node_id()
 
 
+@pytest.mark.slow
 def test_five_wrong_pops_close_the_port(dial, tmp_path):
     """After five wrong PoPs the port is closed until a restart."""
     with _served(tmp_path) as board:

@@ -144,6 +144,7 @@ def test_vanish_and_return():
         assert board.mac == board.state()["mac"]
 
 
+@pytest.mark.slow
 def test_vanish_and_swap():
     """The port disappears during a write and comes back by itself as a different board."""
     with serve([_spec("vanish-and-swap")]) as (board,):
