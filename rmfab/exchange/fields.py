@@ -6,10 +6,11 @@ import base64
 import re
 
 from rmfab.ledger.events import refuse_other_times
+from rmfab.ledger.records import ID
 
 LONGEST_TEXT = 1 << 12
 _LARGEST_NUMBER = 1 << 53
-_ID, _DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def text(value: object, longest: int = LONGEST_TEXT) -> str:
@@ -34,7 +35,7 @@ def time(value: object) -> str:
 
 def ledger_id(value: object) -> str:
     """Return *value* if it is the id of a ledger, a chain or a holder. Raise TypeError or ValueError."""
-    return _matched(_ID, value)
+    return _matched(ID, value)
 
 
 def digest(value: object) -> str:

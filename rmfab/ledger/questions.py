@@ -13,7 +13,7 @@ from typing import Any
 from rmfab.errors import InputError
 from rmfab.ledger.events import EventKind, StoredEvent
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.records import REPLACES, Batch, Chunk
+from rmfab.ledger.records import ID, REPLACES, Batch, Chunk
 from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.stored_events import CHAINED, Columns, damaged, stored
 
@@ -58,9 +58,9 @@ def meta_values(ask: Ask) -> dict[str, str]:
 
 
 def ledger_id(ask: Ask) -> str:
-    """Return the id that the ledger got when it was created."""
+    """Return the id that the ledger got when it was created. Raise IntegrityError if it has none that is one."""
     found = meta_value(ask, "ledger_id")
-    if found is None:
+    if found is None or ID.fullmatch(found) is None:
         raise damaged("it has no id", "table meta")
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -17,6 +18,10 @@ from rmfab.ledger.stored_events import damaged
 
 RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 """The columns of a record, in the order in which digests cover them."""
+
+
+ID = re.compile(r"[0-9a-f]{32}")
+"""The id of a ledger, a chain or a holder: a uuid4 in hex. Files of the host are named after it."""
 
 
 REPLACES = "replaces"

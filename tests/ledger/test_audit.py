@@ -105,7 +105,7 @@ def test_a_renamed_batch_is_found(ledger, file):
 
 def test_a_chain_from_another_ledger_is_found(ledger, file):
     """Events do not match the id of a different ledger."""
-    change(file, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
+    change(file, "UPDATE meta SET value = printf('%032x', 65261) WHERE name = 'ledger_id'")
     with Ledger.open(file, create=False) as other:
         assert "chain" in kinds(other)
 
@@ -173,3 +173,13 @@ def test_damaged_pages_are_an_integrity_error(tmp_path):
     except IntegrityError as error:
         caught = error
         assert caught.cause == "ledger-corrupt"
+
+
+@pytest.mark.parametrize("value", ["", "../../../tmp/other", "0A" * 16, "0a" * 16 + "\n", "\u03de\u021a" * 16])
+def test_an_id_that_is_none(ledger, file, value):
+    """A ledger whose id was changed to what is none is damaged: files of this host are named after it."""
+    ledger.close()
+    change(file, f"UPDATE meta SET value = '{value}' WHERE name = 'ledger_id'")
+    with pytest.raises(IntegrityError, match="no id") as caught:
+        Ledger.open(file, create=False)
+    assert caught.value.cause == "ledger-corrupt"

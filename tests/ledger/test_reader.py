@@ -232,6 +232,7 @@ def test_damage_is_named_as_by_the_ledger(tmp_path):
         "DROP TABLE alembic_version",
         "DROP TABLE identity",
         "DELETE FROM meta WHERE name = 'ledger_id'",
+        "UPDATE meta SET value = '../../lamp' WHERE name = 'ledger_id'",
         "PRAGMA journal_mode=DELETE",
     ],
 )
