@@ -124,10 +124,14 @@ class Server:
                     return True
         return False
 
+    def processes(self) -> list[int]:
+        """Return the ids of its processes, that of the first one first."""
+        assert self._process is not None
+        return [self._process.pid, *_children(self._process.pid)]
+
     def cpu_seconds(self) -> float:
         """Return the CPU time of all its processes so far, also of those that have ended (proc(5))."""
-        assert self._process is not None
-        own, *others = [_stat(pid) for pid in (self._process.pid, *_children(self._process.pid))]
+        own, *others = map(_stat, self.processes())
         ticks = [*own[11:15], *(ticks for fields in others for ticks in fields[11:13])]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
