@@ -48,6 +48,7 @@ class BoardFault(Enum):
     OTHER_PROJECT = "other-project", "its node config names a different project"
     MUTE_ONLINE = "mute-online", "connects to its broker and publishes nothing"
     IGNORES_PARAMS = "ignores-params", "receives parameters from its cloud and does not change them"
+    LOSES_PARAM = "loses-param", "does not receive the first parameter from its cloud, as if it had just reconnected"
     NO_OTA_STATUS = "no-ota-status", "updates itself without reporting any status"
     ROLLS_BACK = "rolls-back", "the first start after an update fails its diagnostics, and the update is rolled back"
     BAD_CABLE = "bad-cable", "above N baud, its cable damages long messages in both directions"

@@ -167,6 +167,12 @@ class TestPassed:
         assert (said.code, said.summary["passed"]) == (0, 3)
         assert len(line.shop.witnesses() - before) == 1
 
+    def test_a_unit_that_has_just_reconnected(self, line: Line) -> None:
+        """A unit that does not hear of the parameter at first is told again, and passes."""
+        said = line.run("loses-param")
+        assert said.code == 0, said.unit["reason"]
+        assert measured(said)["checks"] == {"config": "PASS", "mapping": "PASS", "param": "PASS"}
+
     def test_console(self, line: Line) -> None:
         """With cloud = "console" no witness is needed; a unit that cannot connect fails with what its console says."""
         line.factory.edit('cloud = "witness"', 'cloud = "console"')

@@ -62,7 +62,7 @@ FAULTS = {
 
 # Faults that have their own tests: what kills the line, what depends on the rate, and what only a unit shows that is
 # online, or updates itself.
-ELSEWHERE = {"kill-at", "no-ota-status", "rolls-back", "bad-cable", "worn-cable", *ONLINE}
+ELSEWHERE = {"kill-at", "loses-param", "no-ota-status", "rolls-back", "bad-cable", "worn-cable", *ONLINE}
 
 
 @pytest.fixture(scope="module")

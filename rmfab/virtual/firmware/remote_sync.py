@@ -41,6 +41,7 @@ class RemoteSync:
         self._log = firmware.log
         self._node_id = firmware.node_id or ""
         self._params = Params()
+        self._loses_param = firmware.spec.has(BoardFault.LOSES_PARAM)
         self._in_sync = False
         self._fetched = False
         self.settings = self._settings(host)
@@ -144,6 +145,9 @@ class RemoteSync:
             yield fetch_soon(self._firmware)
 
     def _set_params(self, payload: bytes) -> Iterator[Step]:
+        if self._loses_param:
+            self._loses_param = False
+            return
         yield self._log("esp_rmaker_param", f"Received params: {payload.decode('utf-8', 'replace')}")
         if self._firmware.spec.has(BoardFault.IGNORES_PARAMS):
             return
