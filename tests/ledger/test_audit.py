@@ -105,7 +105,7 @@ def test_a_renamed_batch_is_found(ledger, file):
 
 def test_a_chain_from_another_ledger_is_found(ledger, file):
     """Events do not match the id of a different ledger."""
-    change(file, "UPDATE meta SET value = printf('%032x', 65261) WHERE name = 'ledger_id'")
+    change(file, f"UPDATE meta SET value = '{'feed' * 8}' WHERE name = 'ledger_id'")
     with Ledger.open(file, create=False) as other:
         assert "chain" in kinds(other)
 

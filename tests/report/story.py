@@ -20,7 +20,7 @@ _STATION = '[station]\nname = "bench-1"\nshifts = ["06:00", "14:00", "22:00"]\nt
 def worked_off(root: Path) -> Factory:
     """Work the 24 boards off, the one behind the bad cable again with a good one; return the factory."""
     factory = found(root, units=26, edits=(('scan_ssid = ""', f'scan_ssid = "{NETWORK}"'),))
-    factory.edit("boot_timeout = 60.0", "boot_timeout = 4.0")
+    factory.edit("boot_timeout = 60.0", "boot_timeout = 10.0")
     for first in (0, 8, 16):
         run(factory, [spec(index) for index in range(first, first + 8)], "op-7" if first < 16 else "op-9")
     run(factory, [spec(5, healed=True)], "op-9")
