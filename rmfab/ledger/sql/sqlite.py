@@ -33,7 +33,7 @@ from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.sql.sqlite_errors import LOCKED, UNLOCK, error_name, explain
-from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells, refuse_other_file
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, distrust, refuse_other_file
 from rmfab.ledger.sql.upgrade import migrate, needs_upgrade, upgrade_schema
 from rmfab.ledger.sql.write_queue import NoTurn, WriteQueue
 
@@ -380,7 +380,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    refuse_bad_cells(connection)
+    distrust(connection)
     cursor = connection.cursor()
     for pragma in (
         "synchronous=FULL",

@@ -8,10 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.sql.revision import TABLES_OF_A_LEDGER
+from rmfab.ledger.sql.revision import TABLES, TABLES_OF_A_LEDGER
 
 WRITABLE = "mode=rw"
 """The URI query for a file that exists and may be written."""
+_LONGEST_VALUE = 64 << 20
+"""In bytes, of a value and of a row. Those of a ledger are far below."""
+_SCHEMA = "SELECT type, name, rootpage FROM sqlite_master WHERE type <> 'index'"
 
 
 def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
@@ -23,9 +26,24 @@ def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
 
 
-def refuse_bad_cells(connection: sqlite3.Connection) -> None:
-    """Let SQLite check each page that it reads (sqlite.org/pragma.html#pragma_cell_size_check)."""
+class ForeignSchemaError(sqlite3.DatabaseError):
+    """The file contains SQL that rmfab did not put there, and that would run with its own statements."""
+
+
+def distrust(connection: sqlite3.Connection) -> None:
+    """Let SQLite check each page that it reads, and bound each value: the file may be damaged, or of somebody else.
+
+    Raise ForeignSchemaError if a statement of rmfab would run SQL of the file: a trigger, or a view or a virtual table
+    with the name of a table. That can change what is written, and need not come to an end
+    (sqlite.org/security.html, "Untrusted SQLite Database Files").
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.execute("PRAGMA cell_size_check=ON").close()
+    connection.execute("PRAGMA trusted_schema=OFF").close()
+    for kind, name, root in connection.execute(_SCHEMA):
+        if kind == "trigger" or (name in TABLES and (kind == "view" or not root)):
+            what = kind if kind != "table" else "virtual table"
+            raise ForeignSchemaError(f"it contains the {what} {name!r}, which rmfab did not make")
 
 
 def refuse_other_file(path: Path, opened: os.stat_result, shown: Path) -> None:
