@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from rmfab.errors import InputError
+from rmfab.field_types import mistyped
 from rmfab.ledger.states import State
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
@@ -102,7 +103,7 @@ class Event:
 
     *state*: the state of the unit from this event on, None if it does not change. *cause*: the stable name of the
     reason (`class` in the JSON of line commands). *details*: any JSON, such as measurements and versions. Raise
-    ValueError if the time is not `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    ValueError if the time is not `YYYY-MM-DDTHH:MM:SS.mmmZ`, or a field is of a wrong type.
     """
 
     ts: str
@@ -120,6 +121,9 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        wrong = mistyped(self)
+        if wrong is not None:
+            raise ValueError(f"the {wrong} of an event has a wrong type")
         refuse_other_times(self.ts)
         if self.mac is not None:
             object.__setattr__(self, "mac", normal_mac(self.mac))
