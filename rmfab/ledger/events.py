@@ -134,6 +134,16 @@ class Event:
         if self.seconds is not None:
             object.__setattr__(self, "seconds", round(float(self.seconds), 3))
 
+    @property
+    def release(self) -> Mapping[str, Any] | None:
+        """What it records of the release that was written to the unit: `digest`, `version`, `signers`, perhaps `seq`;
+        None for any other event, such as one of a user's own step that measures a "release".
+        """
+        if self.step != "flash" and self.kind is not EventKind.UPDATE:
+            return None
+        found = self.details.get("release")
+        return found if isinstance(found, dict) and _is_release(found) else None
+
     def of(self, serial: str | None, batch: str | None, details: Mapping[str, Any] | None = None) -> Event:
         """Return this event as one of the identity *serial* of *batch*, with other *details* if there are any.
 
@@ -153,6 +163,16 @@ class StoredEvent:
     station: str
     seq: int
     event: Event
+
+
+def _is_release(named: Mapping[str, Any]) -> bool:
+    signers = named.get("signers")
+    return (
+        isinstance(named.get("digest"), str)
+        and isinstance(named.get("version"), str)
+        and isinstance(signers, list)
+        and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in signers)
+    )
 
 
 def _storable(text: str) -> str:

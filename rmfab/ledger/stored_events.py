@@ -98,7 +98,7 @@ def details_in(text: str) -> dict[str, Any]:
     """Return the details of an event, none if the row was edited and they are no object: `ledger check` finds it."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
