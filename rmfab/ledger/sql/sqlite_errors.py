@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rmfab.errors import IntegrityError, LedgerError, RmfabError
 from rmfab.ledger.sql.read_only import denied, may_open
-from rmfab.ledger.sql.sqlite_file import ForeignSchemaError
+from rmfab.ledger.sql.sqlite_file import TamperedFileError
 
 
 def explain(error: BaseException | None, path: Path) -> RmfabError:
     """Return the error to raise for SQLite's *error*, chosen by its result code (sqlite.org/rescode.html)."""
-    if isinstance(error, ForeignSchemaError):
+    if isinstance(error, TamperedFileError):
         return IntegrityError(f"the ledger is damaged: {error}", where=str(path), hint=_RESTORE, cause="ledger-corrupt")
     name = error_name(error)
     if name.startswith("SQLITE_CANTOPEN") and path.exists() and not may_open(path):

@@ -1,5 +1,8 @@
 """A ledger's file from elsewhere: SQL that somebody put into it does not run."""
 
+import struct
+from pathlib import Path
+
 import pytest
 
 from rmfab.errors import IntegrityError
@@ -9,8 +12,9 @@ from rmfab.ledger.restore import restore
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.glance import glance
 from rmfab.ledger.sql.revision import TABLES
+from rmfab.ledger.sql.sqlite_file import is_ledger
 from rmfab.ledger.store import Ledger
-from tests.ledger.tampering import change
+from tests.ledger.tampering import PAGE, change
 from tests.ledger.workshop import FILE, fresh
 
 FOREIGN = {
@@ -69,3 +73,47 @@ def test_sql_in_a_file_cannot_call_everything(file):
     """SQL of the file that is left, such as that of an index, calls no function that reaches beyond the database."""
     with Ledger.open(file, create=False) as ledger, ledger._database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA trusted_schema").scalar() == 0
+
+
+def names_in_journal(file, victim):
+    """Write a hot rollback journal of *file* that names *victim* as the journal of several databases."""
+    magic = bytes.fromhex("d9d505f920a163d7")
+    head = magic + struct.pack(">IIIII", 0, 7, file.stat().st_size // PAGE, 512, PAGE)
+    name = str(victim).encode()
+    place = struct.pack(">I", (1 << 30) // PAGE + 1)
+    end = place + name + struct.pack(">II", len(name), sum(name)) + magic
+    Path(f"{file}-journal").write_bytes(head.ljust(512, b"\0") + end)
+
+
+@pytest.mark.parametrize("through", ["a file", "a link"])
+def test_a_journal_that_names_a_file(file, tmp_path, through):
+    """A journal that makes SQLite delete a file of somebody else is refused before SQLite sees it."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    names_in_journal(file, victim)
+    shown = file
+    if through == "a link":
+        shown = tmp_path / "link.db"
+        shown.symlink_to(file)
+    assert not is_ledger(shown)
+    assert LedgerReader.open(shown, this_host()) is None
+    with pytest.raises(IntegrityError, match="names a file of somebody else") as caught:
+        Ledger.open(shown, create=False)
+    assert caught.value.cause == "ledger-corrupt"
+    with pytest.raises(IntegrityError, match="names a file of somebody else"):
+        restore(shown, tmp_path / "restored.db")
+    assert victim.read_text() == "precious"
+
+
+def test_a_journal_of_the_ledger_that_is_replaced(file, tmp_path):
+    """What is restored does not get the journal of the ledger that was there: that goes with it."""
+    victim, backup = tmp_path / "victim", tmp_path / "backup.db"
+    victim.write_text("precious")
+    with Ledger.open(file, create=False) as ledger:
+        ledger.backup(backup)
+    names_in_journal(file, victim)
+    kept = restore(backup, file)
+    assert victim.read_text() == "precious"
+    assert Path(f"{kept}-journal").exists()
+    with Ledger.open(file, create=False) as ledger:
+        assert ledger.check() == ()
