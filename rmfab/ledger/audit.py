@@ -17,7 +17,7 @@ from rmfab.errors import IntegrityError, RmfabError
 from rmfab.ledger.batches import batch_digest, keys_digest, missing
 from rmfab.ledger.chains import OWN, genesis
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.queries import PAGE, chunks, standing_columns, standing_value, streamed
+from rmfab.ledger.queries import PAGE, chunks, names_in, standing_columns, standing_value, streamed
 from rmfab.ledger.questions import batches
 from rmfab.ledger.records import Batch, Chunk, chunk_digest
 from rmfab.ledger.sql import schema
@@ -204,8 +204,7 @@ def _difference(now: Standing, right: Standing) -> str:
 def _events_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, list[Event]]:
     """Return the events of this ledger for the identities in *rows*, by serial, in order."""
     told: dict[str, list[Event]] = defaultdict(list)
-    serials = [row.serial for row in rows]
-    query = select(schema.event).where(schema.event.c.serial.in_(serials), OWN).order_by(schema.event.c.id)
+    query = select(schema.event).where(schema.event.c.serial.in_(names_in(rows)), OWN).order_by(schema.event.c.id)
     for row in connection.execute(query):
         told[row.serial].append(stored(row._mapping).event)
     return told

@@ -23,6 +23,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, insert, or_, select, text, update
 
 from rmfab.errors import InputError
+from rmfab.field_types import mistyped
 from rmfab.files import is_safe_name
 from rmfab.ledger.badge import signed, worn
 from rmfab.ledger.events import Event
@@ -113,11 +114,15 @@ def foreseen(station: str) -> Iterator[Asked]:
 def heads(connection: Connection, *, opened: bool = False, station: str | None = None) -> dict[str, Head]:
     """Return the head of every chain by its id, or of the chains of *station*.
 
-    With *opened*, only of those that stations can still add to.
+    With *opened*, only of those that stations can still add to. Raise IntegrityError if one is invalid.
     """
     query = _OPEN_HEADS if opened else _HEADS
     rows = connection.execute(query if station is None else query.where(schema.chain.c.station == station))
-    return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
+    found = {row.id: Head(row.last_seq, row.last_hash) for row in rows}
+    for chain, head in found.items():
+        if not isinstance(chain, str) or mistyped(head) is not None:
+            raise damaged("the head of a chain is invalid", f"chain {chain}")
+    return found
 
 
 def written(connection: Connection) -> dict[str, Head]:

@@ -83,6 +83,15 @@ def standing_value(columns: Columns) -> Standing:
     return standing
 
 
+def names_in(rows: Iterable[Row[Any]]) -> list[str]:
+    """Return the names of the identities in *rows*. Raise IntegrityError if one is not a text."""
+    names = [row.serial for row in rows]
+    for name in names:
+        if not isinstance(name, str):
+            raise damaged("the name of an identity is not a text", f"identity {name!r}")
+    return names
+
+
 def standing_rows() -> Iterator[ColumnElement[Any]]:
     """Yield the columns of the identity table that `standing_value` reads."""
     return (schema.identity.c[name] for name in ("serial", *_STANDING))
@@ -305,7 +314,7 @@ def _near_serial(connection: Connection, term: str) -> str | None:
     if same is not None or parts is None:
         return same
     firsts = connection.execute(select(serial).where(schema.identity.c.position == 0).limit(PAGE)).scalars()
-    shapes = {(shape["before"], shape["after"]) for one in firsts if (shape := _PARTS.fullmatch(one))}
+    shapes = {(shape["before"], shape["after"]) for one in firsts if (shape := _PARTS.fullmatch(f"{one}"))}
     lowered = {before.lower(): before for before, _ in shapes}
     close = get_close_matches(parts["before"], lowered, n=1, cutoff=0.5)
     number = parts["number"].lstrip("0") or "0"

@@ -19,7 +19,7 @@ from rmfab.ledger.store import Ledger
 from tests.ledger.tampering import change
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
-VALUES = ("CAST({0} AS BLOB)", "NULL", "-7.5", "'{{\"handover\": []}}'")
+VALUES = ("CAST({0} AS BLOB)", "x'00FF'", "NULL", "-7.5", "'{{\"handover\": []}}'")
 NULLABLE = (" NOT NULL, ", ", ")
 
 
@@ -41,9 +41,8 @@ def sound(tmp_path_factory):
     return file
 
 
-def ask(file):
-    """Read everything of the ledger in every way in which commands read it. Raise what they raise."""
-    count_at_once(file, None)
+def ask_reader(file):
+    """Ask as a command does that opens no `Ledger`."""
     reader = LedgerReader.open(file, this_host())
     if reader is not None:
         try:
@@ -51,11 +50,29 @@ def ask(file):
             reader.free("lamp", None)
         finally:
             reader.close()
-    with Ledger.open(file, create=False) as ledger:
-        for identity in ledger.find("LMP-000001"):
-            ledger.wrapped_key(identity.chunk)
-        ledger.history("LMP-000001")
-        ledger.rebuild()
+
+
+def ask_ledger(work):
+    """Return *work* with a `Ledger` as a function of its file."""
+
+    def ask(file):
+        with Ledger.open(file, create=False) as ledger:
+            work(ledger)
+
+    return ask
+
+
+WORKS = (
+    lambda file: count_at_once(file, None),
+    ask_reader,
+    ask_ledger(lambda ledger: [ledger.wrapped_key(one.chunk) for one in ledger.find("LMP-000001")]),
+    ask_ledger(lambda ledger: ledger.history("LMP-000001")),
+    ask_ledger(lambda ledger: [event.details for one in ledger.histories() for event in one.events]),
+    ask_ledger(lambda ledger: ledger.hint_for_unknown("LMP-1")),
+    ask_ledger(lambda ledger: json.dumps([one.head.hash for one in ledger.chain_heads()])),
+    ask_ledger(lambda ledger: ledger.check()),
+    ask_ledger(lambda ledger: ledger.rebuild()),
+)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -65,23 +82,15 @@ def test_a_value_of_the_wrong_type(sound, tmp_path, table, value):
     for column in table.columns:
         file = tmp_path / f"{column.name}.db"
         shutil.copy(sound, file)
+        row = f"WHERE rowid = (SELECT min(rowid) FROM {table})"
+        statement = f"UPDATE {table} SET {column.name} = {value.format(column.name)} {row}"
         try:
-            change(
-                file,
-                "PRAGMA ignore_check_constraints = ON",
-                f"UPDATE {table} SET {column.name} = {value.format(column.name)}",
-            )
+            change(file, "PRAGMA ignore_check_constraints = ON", statement)
         except sqlite3.Error:  # the number of a row, and what is unique
             continue
-        for work in (ask, checked):
+        for work in WORKS:
             with suppress(RmfabError):
                 work(file)
-
-
-def checked(file):
-    """Check the ledger."""
-    with Ledger.open(file, create=False) as ledger:
-        ledger.check()
 
 
 @pytest.mark.parametrize(
