@@ -159,3 +159,12 @@ def test_a_measurement_with_the_name_of_a_detail(terminal: Terminal, lamp3: Path
     shown = terminal.well("-C", lamp3, "trace", "LMP-000001", "--json")
     (found,) = [one["details"] for one in json.loads(shown)["events"] if one["step"] == "tester"]
     assert measured.items() <= found.items()
+
+
+def test_a_station_file_that_is_too_large(terminal: Terminal, lamp3: Path) -> None:
+    """A station.toml of a terabyte, which takes no room on the disk, is not read into memory."""
+    with (lamp3 / "station.toml").open("wb") as stream:
+        stream.truncate(1 << 40)
+    said = terminal("-C", lamp3, "status")
+    assert said.code == 3, said.err
+    assert "station.toml: too large" in said.err

@@ -29,15 +29,20 @@ def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
 
 
 def _refuse_other_journal(path: Path) -> None:
-    """Raise TamperedFileError if the rollback journal of the file names a journal of several databases.
+    """Raise TamperedFileError if the rollback journal is not a file, or names a journal of several databases.
 
-    SQLite deletes the file of that name, wherever it is (sqlite3.c, pager_delsuper). rmfab changes one database at a
-    time, so its own journals name none. The name is at the end (sqlite.org/atomiccommit.html, 5.2).
+    SQLite deletes the file of that name, wherever it is (sqlite3.c, pager_delsuper), and waits for ever at a pipe.
+    A ledger is one database, so the journals of rmfab name none. The name is at the end
+    (sqlite.org/atomiccommit.html, 5.2).
     """
     real = os.path.realpath(path)  # as SQLite does
     journal = Path(f"{real}-journal")
     try:
-        if not journal.is_file() or journal.stat().st_size < len(_JOURNAL_MAGIC):
+        if not journal.exists():
+            return
+        if not journal.is_file():
+            raise TamperedFileError(f"{journal.name} is not a file")
+        if journal.stat().st_size < len(_JOURNAL_MAGIC):
             return
         with journal.open("rb") as stream:
             stream.seek(-len(_JOURNAL_MAGIC), os.SEEK_END)

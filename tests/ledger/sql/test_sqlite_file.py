@@ -1,5 +1,6 @@
 """A ledger's file from elsewhere: SQL that somebody put into it does not run."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -117,3 +118,11 @@ def test_a_journal_of_the_ledger_that_is_replaced(file, tmp_path):
     assert Path(f"{kept}-journal").exists()
     with Ledger.open(file, create=False) as ledger:
         assert ledger.check() == ()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in the file system")
+def test_a_pipe_in_place_of_a_journal(file):
+    """A pipe with the name of the journal does not make a command wait for ever."""
+    os.mkfifo(f"{file}-journal")
+    with pytest.raises(IntegrityError, match="journal is not a file"):
+        Ledger.open(file, create=False)
