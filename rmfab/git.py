@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SECONDS = 20
+_RUN_NOTHING = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
+"""A work tree's configuration names programs that git runs when it reads the index (core.fsmonitor) or a signed commit
+(gpg.program). Without the lock it does not write the index, which runs a hook (githooks, post-index-change)."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class GitAnswer:
 
 
 def ask_git(folder: Path, *arguments: str) -> GitAnswer:
-    """Run git in *folder* with its English messages."""
-    command = ["git", "-C", str(folder), *arguments]
+    """Run git in *folder* with its English messages. Nothing that a work tree from elsewhere configures is run."""
+    command = ["git", "-C", str(folder), *_RUN_NOTHING, *arguments]
     english = {**os.environ, "LC_ALL": "C"}
     try:
         done = subprocess.run(

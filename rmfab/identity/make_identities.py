@@ -222,17 +222,21 @@ def open_identity(
         extra = json.loads(sealer.open(record.serial, EXTRA, record.sealed_extra).reveal())
     if given_serial is not None:
         extra = [(namespace, name, cell.replace(SERIAL_MARK, given_serial)) for namespace, name, cell in extra]
-    return Identity(
-        serial=given_serial or record.serial,
-        node_id=record.node_id,
-        certificate_pem=certificate,
-        private_key_pem=key,
-        random=random,
-        sec2_salt=salt,
-        sec2_verifier=verifier,
-        service_name=record.service_name,
-        extra={(namespace, name): Secret(cell) for namespace, name, cell in extra},
-    )
+    try:
+        return Identity(
+            serial=given_serial or record.serial,
+            node_id=record.node_id,
+            certificate_pem=certificate,
+            private_key_pem=key,
+            random=random,
+            sec2_salt=salt,
+            sec2_verifier=verifier,
+            service_name=record.service_name,
+            extra={(namespace, name): Secret(cell) for namespace, name, cell in extra},
+        )
+    except ValueError as error:
+        what = f"the identity was changed after it was made: {error}"
+        raise IntegrityError(what, where=record.serial, cause="record") from error
 
 
 def judge_opening(record: SealedRecord, data_key: Secret[bytes], pool: str, batch: str) -> None:

@@ -10,6 +10,7 @@ import hmac
 import re
 from dataclasses import dataclass
 
+from rmfab.field_types import mistyped
 from rmfab.files import is_safe_name
 from rmfab.secret import Secret
 
@@ -43,6 +44,9 @@ class SealedRecord:
     sealed_extra: bytes | None
 
     def __post_init__(self) -> None:
+        wrong = mistyped(self)
+        if wrong is not None:
+            raise ValueError(f"its {wrong} has a wrong type")
         if not (is_safe_name(self.serial) or is_pool_name(self.serial)):
             raise ValueError(f"serial {self.serial!r} is not a valid file name")
         if len(self.pop_tag) != 64 or len(self.random_sha256) != 64:

@@ -27,5 +27,5 @@ def facts_of(identity: LedgerIdentity, history: Iterable[StoredEvent] = (), slot
 
 def _release(history: Iterable[StoredEvent]) -> str:
     """Return the version of the last release that a step wrote, empty if there is none."""
-    named = [stored.event.details["release"] for stored in history if "release" in stored.event.details]
+    named = [stored.event.release for stored in history if stored.event.release is not None]
     return str(named[-1]["version"]) if named else ""

@@ -17,14 +17,14 @@ from rmfab.errors import IntegrityError, RmfabError
 from rmfab.ledger.batches import batch_digest, keys_digest, missing
 from rmfab.ledger.chains import OWN, genesis
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.queries import PAGE, chunks, standing_columns, standing_value, streamed
+from rmfab.ledger.queries import PAGE, chunks, names_in, standing_columns, standing_value, streamed
 from rmfab.ledger.questions import batches
 from rmfab.ledger.records import Batch, Chunk, chunk_digest
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Damage
 from rmfab.ledger.standing import Standing, replay
-from rmfab.ledger.stored_events import chain_hash, stored
+from rmfab.ledger.stored_events import is_as_written, stored
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,12 @@ def check(connection: Connection, ledger_id: str, damage: Iterable[Damage]) -> I
     for fault in damage:
         yield AuditFinding("database", fault.where, fault.what)
     yield from _chains(connection, ledger_id)
-    for batch in batches(asking(connection)):
-        yield from _batch(connection, batch)
-        yield from _standings(connection, batch)
+    try:
+        for batch in batches(asking(connection)):
+            yield from _batch(connection, batch)
+            yield from _standings(connection, batch)
+    except IntegrityError as error:
+        yield AuditFinding("batch", error.where or "batches", error.what)
     yield from _strays(connection)
 
 
@@ -90,8 +93,7 @@ def _chain(connection: Connection, ledger_id: str, chain: Row[Any]) -> Iterator[
         if row.seq != last + 1:
             yield AuditFinding("chain", where, f"event {last + 1} is missing")
             return
-        said = (row.station, row.prev_hash, row.hash)
-        if said != (chain.station, prev_hash, chain_hash(prev_hash, row._mapping)):
+        if (row.station, row.prev_hash) != (chain.station, prev_hash) or not is_as_written(row._mapping):
             yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was changed after it was written")
             return
         if row.id <= order:
@@ -202,8 +204,7 @@ def _difference(now: Standing, right: Standing) -> str:
 def _events_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, list[Event]]:
     """Return the events of this ledger for the identities in *rows*, by serial, in order."""
     told: dict[str, list[Event]] = defaultdict(list)
-    serials = [row.serial for row in rows]
-    query = select(schema.event).where(schema.event.c.serial.in_(serials), OWN).order_by(schema.event.c.id)
+    query = select(schema.event).where(schema.event.c.serial.in_(names_in(rows)), OWN).order_by(schema.event.c.id)
     for row in connection.execute(query):
         told[row.serial].append(stored(row._mapping).event)
     return told

@@ -23,6 +23,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, insert, or_, select, text, update
 
 from rmfab.errors import InputError
+from rmfab.field_types import mistyped
 from rmfab.files import is_safe_name
 from rmfab.ledger.badge import signed, worn
 from rmfab.ledger.events import Event
@@ -31,13 +32,13 @@ from rmfab.ledger.questions import OWN_EVENTS
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.evidence import Evidence, leave, left
 from rmfab.ledger.sql.statement import Asked, MissingRow, Statement, change
-from rmfab.ledger.stored_events import CHAINED, FIELDS, chain_hash, columns_of, damaged
+from rmfab.ledger.stored_events import CHAINED, FIELDS, chain_hash, columns_of, damaged, is_as_written
 
 
 def genesis(ledger_id: str, chain: str, station: str) -> str:
     """Return the `prev_hash` of the first event of a chain."""
     before_0004 = _sha256(f"rmfab ledger {ledger_id} station {station}")
-    if before_0004.startswith(chain):
+    if before_0004.startswith(f"{chain}"):  # of a damaged ledger, it may be no text
         return before_0004
     return _sha256(f"rmfab ledger {ledger_id} chain {chain} station {station}")
 
@@ -113,11 +114,15 @@ def foreseen(station: str) -> Iterator[Asked]:
 def heads(connection: Connection, *, opened: bool = False, station: str | None = None) -> dict[str, Head]:
     """Return the head of every chain by its id, or of the chains of *station*.
 
-    With *opened*, only of those that stations can still add to.
+    With *opened*, only of those that stations can still add to. Raise IntegrityError if one is invalid.
     """
     query = _OPEN_HEADS if opened else _HEADS
     rows = connection.execute(query if station is None else query.where(schema.chain.c.station == station))
-    return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
+    found = {row.id: Head(row.last_seq, row.last_hash) for row in rows}
+    for chain, head in found.items():
+        if not isinstance(chain, str) or mistyped(head) is not None:
+            raise damaged("the head of a chain is invalid", f"chain {chain}")
+    return found
 
 
 def written(connection: Connection) -> dict[str, Head]:
@@ -163,7 +168,7 @@ def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[s
         sound = row["last_hash"] == genesis(ledger_id, row["id"], station)
     else:
         last = _LAST.first(connection, {"of_station": station})
-        sound = last is not None and last["hash"] == row["last_hash"] == chain_hash(last["prev_hash"], last)
+        sound = last is not None and last["hash"] == row["last_hash"] and is_as_written(last)
     if not sound:
         raise damaged("the last event of the station was changed after it was written", f"station {station}")
     return row["id"], row["last_seq"], row["last_hash"]

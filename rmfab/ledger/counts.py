@@ -6,11 +6,11 @@ It is text, so that a command that only counts need not import SQLAlchemy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rmfab.ledger.records import Batch, BatchCount
+from rmfab.ledger.questions import batch_in
+from rmfab.ledger.records import Batch, BatchCount, state_in
 from rmfab.ledger.sql.glance import glance
 from rmfab.ledger.states import State
 
@@ -31,18 +31,16 @@ A batch without identities has one row with the state NULL. *name* NULL selects 
 
 _LABELS = ("labelled", "sent", "printed", "scanned", "doubtful")
 """The fields of `BatchCount` in the last columns of `COUNTS`."""
-_CLOSED = [field.name for field in fields(Batch)].index("closed")
 
 
 def counted(rows: Iterable[Sequence[Any]]) -> tuple[BatchCount, ...]:
-    """Return the counts in the rows of `COUNTS`, one per batch."""
+    """Return the counts in the rows of `COUNTS`, one per batch. Raise IntegrityError if a row is invalid."""
     found: dict[Batch, BatchCount] = {}
     for row in rows:
         *columns, state, number = row[: -len(_LABELS)]
-        columns[_CLOSED] = columns[_CLOSED] == "closed"
-        batch = Batch(*columns)
+        batch = batch_in(columns)
         before = found.get(batch) or BatchCount(batch, dict.fromkeys(State, 0), 0)
-        states = dict(before.states) if state is None else {**before.states, State(state): number}
+        states = dict(before.states) if state is None else {**before.states, state_in(state, batch.name): number}
         labels = zip(_LABELS, row[-len(_LABELS) :], strict=True)
         found[batch] = BatchCount(batch, states, **{name: getattr(before, name) + more for name, more in labels})
     return tuple(found.values())

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from rmfab.errors import InputError
+from rmfab.field_types import mistyped
 from rmfab.ledger.states import State
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
@@ -102,7 +103,7 @@ class Event:
 
     *state*: the state of the unit from this event on, None if it does not change. *cause*: the stable name of the
     reason (`class` in the JSON of line commands). *details*: any JSON, such as measurements and versions. Raise
-    ValueError if the time is not `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    ValueError if the time is not `YYYY-MM-DDTHH:MM:SS.mmmZ`, or a field is of a wrong type.
     """
 
     ts: str
@@ -120,6 +121,9 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        wrong = mistyped(self)
+        if wrong is not None:
+            raise ValueError(f"the {wrong} of an event has a wrong type")
         refuse_other_times(self.ts)
         if self.mac is not None:
             object.__setattr__(self, "mac", normal_mac(self.mac))
@@ -129,6 +133,16 @@ class Event:
                 object.__setattr__(self, name, _storable(value))
         if self.seconds is not None:
             object.__setattr__(self, "seconds", round(float(self.seconds), 3))
+
+    @property
+    def release(self) -> Mapping[str, Any] | None:
+        """What it records of the release that was written to the unit: `digest`, `version`, `signers`, perhaps `seq`;
+        None for any other event, such as one of a user's own step that measures a "release".
+        """
+        if self.step != "flash" and self.kind is not EventKind.UPDATE:
+            return None
+        found = self.details.get("release")
+        return found if isinstance(found, dict) and _is_release(found) else None
 
     def of(self, serial: str | None, batch: str | None, details: Mapping[str, Any] | None = None) -> Event:
         """Return this event as one of the identity *serial* of *batch*, with other *details* if there are any.
@@ -149,6 +163,16 @@ class StoredEvent:
     station: str
     seq: int
     event: Event
+
+
+def _is_release(named: Mapping[str, Any]) -> bool:
+    signers = named.get("signers")
+    return (
+        isinstance(named.get("digest"), str)
+        and isinstance(named.get("version"), str)
+        and isinstance(signers, list)
+        and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in signers)
+    )
 
 
 def _storable(text: str) -> str:

@@ -6,21 +6,22 @@ Verdicts alone are read by the numbers of a chain: that takes no longer in a led
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
+from rmfab.field_types import mistyped
 from rmfab.ledger.events import EventKind, Outcome
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.queries import PAGE, standing_rows, standing_value
+from rmfab.ledger.queries import PAGE, names_in, standing_rows, standing_value
 from rmfab.ledger.records import Batch
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
-from rmfab.ledger.stored_events import details_in
+from rmfab.ledger.stored_events import damaged, details_in
 
 _KINDS = (EventKind.STEP, EventKind.UNIT, EventKind.CLAIM, EventKind.VOID)
 
@@ -101,9 +102,10 @@ def page(
     something happened on the line at that ledger time or later.
     """
     rows = list(connection.execute(_identities(batch, after, states, since)))
-    found = _EVENTS.where(schema.event.c.serial.in_([row.serial for row in rows]))
+    found = _EVENTS.where(schema.event.c.serial.in_(names_in(rows)))
     ordered = connection.execute(found.order_by(schema.event.c.serial, schema.event.c.id))
-    events = {name: tuple(some) for name, some in groupby(map(PastEvent._make, ordered), lambda one: one.serial)}
+    past = groupby(map(_past_event, ordered), lambda one: one.serial)
+    events = {name: tuple(some) for name, some in past}
     histories = [
         UnitHistory(
             batch.name,
@@ -115,7 +117,18 @@ def page(
         )
         for row in rows
     ]
+    for one in histories:
+        if wrong := mistyped(one):
+            raise damaged(f"an identity has an invalid {wrong}", one.name)
     return histories, rows[-1].position if rows else after
+
+
+def _past_event(row: Iterable[Any]) -> PastEvent:
+    """Return the event in a row. Raise IntegrityError if it has bytes, or no details: the row was changed."""
+    event = PastEvent._make(row)
+    if bytes in map(type, event) or event.details_text is None:
+        raise damaged("an event was changed after it was written", f"{event.serial}")
+    return event
 
 
 def _identities(batch: Batch, after: int, states: Collection[State] | None, since: str | None) -> Select[Any]:
@@ -134,14 +147,21 @@ def _identities(batch: Batch, after: int, states: Collection[State] | None, sinc
 
 
 def heads(connection: Connection) -> tuple[ChainHead, ...]:
-    """Return the heads of all chains that have an event, in order of stations; the one that is open last."""
+    """Return the heads of all chains that have an event, in order of stations; the one that is open last.
+
+    Raise IntegrityError if one is invalid.
+    """
     table = schema.chain
     rows = connection.execute(
         select(table).where(table.c.last_seq > 0).order_by(table.c.station, table.c.open, table.c.id)
     )
-    return tuple(
+    found = tuple(
         ChainHead(row.station, row.id, Head(row.last_seq, row.last_hash), row.ledger is not None) for row in rows
     )
+    for one in found:
+        if mistyped(one) or mistyped(one.head):
+            raise damaged("the head of a chain is invalid", f"station {one.station}")
+    return found
 
 
 def lost_runs(connection: Connection, since: str | None, until: str | None) -> tuple[LostRuns, ...]:
@@ -207,4 +227,4 @@ def _chosen(
     )
     for start in range(0, len(values), PAGE):
         some = query.where(is_one_of(values[start : start + PAGE]), event.c.ts < until, wanted)
-        yield from map(PastEvent._make, connection.execute(some.order_by(event.c.serial, event.c.id)))
+        yield from map(_past_event, connection.execute(some.order_by(event.c.serial, event.c.id)))

@@ -28,11 +28,13 @@ from sqlalchemy import (
 )
 
 from rmfab.errors import InputError, IntegrityError
+from rmfab.field_types import mistyped
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import questions
 from rmfab.ledger.counts import COUNTS, counted
 from rmfab.ledger.events import StoredEvent, normal_mac
-from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
+from rmfab.ledger.questions import chunk_of
+from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity, state_in
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.statement import Asked, Statement, constant
@@ -71,12 +73,23 @@ def batch_value(row: Row[Any]) -> Batch:
 
 
 def standing_value(columns: Columns) -> Standing:
-    """Return the standing in a row of the identity table. Raise IntegrityError for a state that does not exist."""
+    """Return the standing in a row of the identity table. Raise IntegrityError if it is invalid."""
     values = {name: columns[name] for name in _STANDING}
-    try:
-        return Standing(**values | {"state": State(values["state"])})
-    except ValueError as error:
-        raise damaged(f"an identity has no state {values['state']!r}", columns["serial"]) from error
+    where = f"{columns['serial']}"  # which may be no text
+    standing = Standing(**values | {"state": state_in(values["state"], where)})
+    wrong = mistyped(standing)
+    if wrong is not None:
+        raise damaged(f"an identity has an invalid {wrong}", where)
+    return standing
+
+
+def names_in(rows: Iterable[Row[Any]]) -> list[str]:
+    """Return the names of the identities in *rows*. Raise IntegrityError if one is not a text."""
+    names = [row.serial for row in rows]
+    for name in names:
+        if not isinstance(name, str):
+            raise damaged("the name of an identity is not a text", f"identity {name!r}")
+    return names
 
 
 def standing_rows() -> Iterator[ColumnElement[Any]]:
@@ -301,7 +314,7 @@ def _near_serial(connection: Connection, term: str) -> str | None:
     if same is not None or parts is None:
         return same
     firsts = connection.execute(select(serial).where(schema.identity.c.position == 0).limit(PAGE)).scalars()
-    shapes = {(shape["before"], shape["after"]) for one in firsts if (shape := _PARTS.fullmatch(one))}
+    shapes = {(shape["before"], shape["after"]) for one in firsts if (shape := _PARTS.fullmatch(f"{one}"))}
     lowered = {before.lower(): before for before, _ in shapes}
     close = get_close_matches(parts["before"], lowered, n=1, cutoff=0.5)
     number = parts["number"].lstrip("0") or "0"
@@ -378,15 +391,15 @@ def chunks(connection: Connection, batch: Batch | None, after: int) -> Sequence[
 
 
 def chunk(connection: Connection, chunk_id: int) -> Chunk:
-    """Return the chunk with this id. Raise KeyError if it does not exist."""
+    """Return the chunk with this id. Raise IntegrityError if it does not exist or is invalid."""
     row = connection.execute(select(schema.chunk).where(schema.chunk.c.id == chunk_id)).one_or_none()
     if row is None:
-        raise KeyError(chunk_id)
+        raise damaged("a chunk is missing", f"chunk {chunk_id}")
     return _chunk_value(row)
 
 
 def _chunk_value(row: Row[Any]) -> Chunk:
-    return Chunk(row.id, row.number, row.first, row.size, row.wrapped_key, row.digest)
+    return chunk_of((row.id, row.number, row.first, row.size, row.wrapped_key, row.digest))
 
 
 def _as_mac(term: str) -> str | None:

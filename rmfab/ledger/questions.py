@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from rmfab.errors import InputError
+from rmfab.field_types import mistyped
 from rmfab.ledger.events import EventKind, StoredEvent
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.records import ID, REPLACES, Batch, Chunk
@@ -49,12 +50,18 @@ SELECT id, number, first, size, wrapped_key, digest FROM chunk WHERE batch_id = 
 def meta_value(ask: Ask, name: str) -> str | None:
     """Return the entry *name* of the table `meta`, None if there is none."""
     row = _first(ask, "SELECT value FROM meta WHERE name = :name", {"name": name})
-    return None if row is None else row[0]
+    return None if row is None else _entry(name, row[0])
 
 
 def meta_values(ask: Ask) -> dict[str, str]:
     """Return the table `meta`."""
-    return {name: value for name, value in ask(_META, {})}  # noqa: C416 - rows are no tuples
+    return {name: _entry(name, value) for name, value in ask(_META, {})}
+
+
+def _entry(name: object, value: object) -> str:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise damaged(f"its entry {name!r} is not a text", "table meta")
+    return value
 
 
 def ledger_id(ask: Ask) -> str:
@@ -97,7 +104,7 @@ def last_pool_event(ask: Ask) -> StoredEvent | None:
 
 def batches(ask: Ask) -> tuple[Batch, ...]:
     """Return all batches, oldest first."""
-    return tuple(map(_batch, ask(f"{_BATCH} ORDER BY id", {})))
+    return tuple(map(batch_in, ask(f"{_BATCH} ORDER BY id", {})))
 
 
 def batch_named(ask: Ask, name: str) -> Batch:
@@ -110,18 +117,28 @@ def batch_named(ask: Ask, name: str) -> Batch:
         else:
             hint = f"did you mean {near}?" if near else "list the batches with `rmfab status`"
         raise InputError(f'there is no batch "{name}"', hint=hint, cause="no-batch")
-    return _batch(row)
+    return batch_in(row)
 
 
 def batch_of(columns: Columns) -> Batch:
-    """Return the batch in the *columns* of a row of the batch table."""
+    """Return the batch in the *columns* of a row of the batch table. Raise IntegrityError if it is invalid."""
     values = {name: columns[name] for name in _BATCH_COLUMNS}
-    return Batch(**{"closed": values.pop("state") == "closed", **values})
+    batch = Batch(**{"closed": values.pop("state") == "closed", **values})
+    wrong = mistyped(batch) or batch.implausible
+    if wrong is not None:
+        raise damaged(f"a batch has an invalid {wrong}", f"batch {batch.name}")
+    _ = batch.origin  # raises if its policy is invalid
+    return batch
+
+
+def batch_in(row: Sequence[Any]) -> Batch:
+    """Return the batch in a *row* of the batch table: the columns of `_BATCH`. Raise as `batch_of`."""
+    return batch_of(dict(zip(_BATCH_COLUMNS, row, strict=True)))
 
 
 def near_batch(ask: Ask, term: str) -> str | None:
     """Return the name of the batch that is most like *term*."""
-    names = {name.lower(): name for (name,) in ask("SELECT name FROM batch", {})}
+    names = {f"{name}".lower(): f"{name}" for (name,) in ask("SELECT name FROM batch", {})}
     close = get_close_matches(term.lower(), names, n=1, cutoff=0.8)
     return names[close[0]] if close else None
 
@@ -141,7 +158,7 @@ def closed_batch(ask: Ask, name: str) -> Batch:
 def replacements(ask: Ask, name: str) -> tuple[Batch, ...]:
     """Return the batches that replace void identities of batch *name*, oldest first."""
     like = f'%"{REPLACES}":"{name}"%'  # a name with a wildcard finds more, which the policy itself then rules out
-    found = map(_batch, ask(f"{_BATCH} WHERE policy LIKE :like ORDER BY id", {"like": like}))
+    found = map(batch_in, ask(f"{_BATCH} WHERE policy LIKE :like ORDER BY id", {"like": like}))
     return tuple(batch for batch in found if batch.replaces == name)
 
 
@@ -158,7 +175,7 @@ def free(ask: Ask, product: str, name: str | None, ts: str) -> int:
 
 def claimable(ask: Ask, product: str, ts: str) -> tuple[Batch, ...]:
     """Return the closed batches of *product* that have an identity to claim at *ts*, oldest first."""
-    found = map(_batch, ask(_CLAIMABLE, {"product": product}))
+    found = map(batch_in, ask(_CLAIMABLE, {"product": product}))
     return tuple(batch for batch in found if not batch.expired(ts))
 
 
@@ -170,7 +187,19 @@ def labels_in_doubt(ask: Ask) -> tuple[str, ...]:
 def first_chunk(ask: Ask, name: str) -> Chunk | None:
     """Return the first chunk of batch *name*, None if it has none yet. Raise InputError if there is no such batch."""
     row = _first(ask, _FIRST_CHUNK, {"batch": batch_named(ask, name).id})
-    return None if row is None else Chunk(*row)
+    return None if row is None else chunk_of(row)
+
+
+def chunk_of(row: Sequence[Any]) -> Chunk:
+    """Return the chunk in a *row* of the chunk table: id, number, first, size, wrapped_key, digest.
+
+    Raise IntegrityError if it is invalid.
+    """
+    chunk = Chunk(*row)
+    wrong = mistyped(chunk)
+    if wrong is not None:
+        raise damaged(f"a chunk has an invalid {wrong}", f"chunk {chunk.id}")
+    return chunk
 
 
 def _first(ask: Ask, statement: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
@@ -179,7 +208,3 @@ def _first(ask: Ask, statement: str, values: Mapping[str, Any]) -> Sequence[Any]
 
 def _stored(row: Sequence[Any]) -> StoredEvent:
     return stored(dict(zip(_EVENT_COLUMNS, row, strict=True)))
-
-
-def _batch(row: Sequence[Any]) -> Batch:
-    return batch_of(dict(zip(_BATCH_COLUMNS, row, strict=True)))

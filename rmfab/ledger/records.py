@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from rmfab.errors import InputError
+from rmfab.field_types import mistyped
+from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord, is_pool_name
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
@@ -81,7 +83,10 @@ def origin_in(policy: str, batch: str) -> BatchOrigin | None:
         return None
     if not all(name in values for name in _ORIGIN):
         raise damaged("the policy of a batch names only a part of its origin", f"batch {batch}")
-    return BatchOrigin(**{name: values[name] for name in _ORIGIN})
+    origin = BatchOrigin(**{name: values[name] for name in _ORIGIN})
+    if mistyped(origin) is not None:
+        raise damaged("the policy of a batch has an invalid origin", f"batch {batch}")
+    return origin
 
 
 def _entries(policy: str, batch: str) -> dict[str, Any]:
@@ -112,6 +117,13 @@ class Batch:
     closed: bool
     digest: str | None
     created_ts: str
+
+    @property
+    def implausible(self) -> str | None:
+        """The name of a field that no batch has like this, None if there is none. Files are named after *name*."""
+        if not is_safe_name(self.name):
+            return "name"
+        return "size" if self.size < 1 or self.chunk_size < 1 else None
 
     @property
     def origin(self) -> BatchOrigin | None:
@@ -221,6 +233,14 @@ def refuse_handed_over(identity: LedgerIdentity) -> None:
             hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
             cause="handed-over",
         )
+
+
+def state_in(column: Any, where: str) -> State:
+    """Return the state in a column of the identity table. Raise IntegrityError if it is none."""
+    try:
+        return State(column)
+    except ValueError as error:
+        raise damaged(f"an identity has no state {column!r}", where) from error
 
 
 @dataclass(frozen=True)

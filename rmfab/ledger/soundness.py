@@ -17,7 +17,7 @@ from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.statement import Asked, Statement, Values, answered, constant, is_remote
 from rmfab.ledger.standing import Standing, replay
 from rmfab.ledger.states import State
-from rmfab.ledger.stored_events import chain_hash, damaged, stored
+from rmfab.ledger.stored_events import damaged, is_as_written, stored
 
 _MOST = 200
 """The events of one unit that a write reads; one that came more often is for `rmfab ledger check`."""
@@ -55,7 +55,7 @@ def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> N
     events, values = events_of(serial)
     rows = list(events.rows(connection, values))
     for row in rows:
-        if chain_hash(row["prev_hash"], row) != row["hash"]:
+        if not is_as_written(row):
             raise damaged("an event was changed after it was written", serial)
     if len(rows) > _MOST:
         return

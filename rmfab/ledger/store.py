@@ -640,7 +640,7 @@ class Ledger(Inquiry):
             after = some[-1].id
 
     def wrapped_key(self, chunk: int) -> bytes:
-        """Return the wrapped data key of a chunk (`LedgerIdentity.chunk`). Raise KeyError if it does not exist."""
+        """Return the wrapped data key of a chunk (`LedgerIdentity.chunk`). Raise IntegrityError if it is missing."""
         with self._database.reading() as connection:
             return queries.chunk(connection, chunk).wrapped_key
 

@@ -52,6 +52,14 @@ def chain_hash(prev_hash: str, columns: Columns) -> str:
     return hashlib.sha256((prev_hash + canonical({name: columns[name] for name in CHAINED})).encode()).hexdigest()
 
 
+def is_as_written(columns: Columns) -> bool:
+    """Return whether the event with these *columns* has the hash that it was written with."""
+    try:
+        return bool(columns["hash"] == chain_hash(columns["prev_hash"], columns))
+    except (TypeError, ValueError):  # no JSON: a value of a type or size that no event has
+        return False
+
+
 def damaged(what: str, where: str) -> IntegrityError:
     """Return the error of a ledger whose parts contradict each other."""
     hint = "list all problems with `rmfab ledger check`; `rmfab ledger rebuild` or a backup repairs them"
@@ -90,7 +98,7 @@ def details_in(text: str) -> dict[str, Any]:
     """Return the details of an event, none if the row was edited and they are no object: `ledger check` finds it."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -98,8 +106,13 @@ def details_in(text: str) -> dict[str, Any]:
 def event_in(columns: Columns) -> Event:
     """Return the event in *columns*. Raise ValueError or InputError if they are invalid."""
     values = {name: columns[name] for name in FIELDS}
+    if not isinstance(values["details"], str):
+        raise ValueError("its details are not a text")
     values["kind"] = EventKind(values["kind"])
     values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
     values["state"] = None if values["state"] is None else State(values["state"])
-    values["details"] = json.loads(values["details"])
+    try:
+        values["details"] = json.loads(values["details"])
+    except RecursionError as error:
+        raise ValueError("its details are nested too deeply") from error
     return Event(**values)

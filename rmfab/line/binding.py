@@ -54,5 +54,5 @@ def flashed_release(history: Iterable[StoredEvent]) -> Mapping[str, Any] | None:
 
     It has the keys `digest` and `version`.
     """
-    flashes = [one.event.details for one in history if one.event.step == Step.FLASH.value]
-    return next((details["release"] for details in reversed(flashes) if "release" in details), None)
+    flashes = [one.event for one in history if one.event.step == Step.FLASH.value]
+    return next((event.release for event in reversed(flashes) if event.release is not None), None)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmfab.errors import InputError
-from rmfab.ledger.events import StoredEvent
+from rmfab.files import is_there
+from rmfab.ledger.events import EventKind, StoredEvent
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.operations.read_ledger import ledger_to_read
@@ -43,11 +44,18 @@ def _with_whole_path(stored: StoredEvent, root: Path) -> StoredEvent:
     The ledger has the path relative to the workspace *root*.
     """
     log = stored.event.details.get("log")
-    if not isinstance(log, str):
+    if not isinstance(log, str) or stored.event.kind is not EventKind.UNIT:
         return stored
     path = root / log
-    found = {"log": str(path)} | ({} if path.exists() else {"log_missing": True})
+    found = {"log": str(path)} | ({} if _is_here(path) else {"log_missing": True})
     return replace(stored, event=replace(stored.event, details={**stored.event.details, **found}))
+
+
+def _is_here(path: Path) -> bool:
+    try:
+        return is_there(path)
+    except OSError:  # a name that this host's file system does not accept
+        return False
 
 
 @dataclass(frozen=True)

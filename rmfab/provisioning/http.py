@@ -31,7 +31,7 @@ _MOST_INTERIM = 8
 _WITHOUT_BODY = (204, 304)  # RFC 9110 section 6.4.1
 _ENDPOINT = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\Z")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z", re.DOTALL)
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
         header = _HEADER.match(line)
         if header is None:
             raise ProtocolError("the unit's answer is not HTTP")
-        headers.setdefault(header[1].decode("ascii").lower(), header[2].decode("latin-1"))
+        headers.setdefault(header[1].decode("ascii").lower(), header[2].strip(b" \t").decode("latin-1"))
     if status is None:
         raise ProtocolError("the unit's answer is not HTTP")
     return int(status[1]), headers

@@ -23,10 +23,10 @@ def cloud_records(events: Sequence[StoredEvent], name: str) -> tuple[CloudRecord
     for event in (stored.event for stored in events):
         if event.serial != name or event.kind not in (EventKind.REGISTER, EventKind.LOOKUP):
             continue
-        cloud = str(event.details["cloud"])
+        cloud = str(event.details.get("cloud"))
         record = records.get(cloud, CloudRecord(cloud))
         since = (record.registered or event.ts) if event.outcome is Outcome.PASS else None
         told = event.details.get("connected")
-        connected = min(filter(None, (record.connected, told)), default=None)
+        connected = min((at for at in (record.connected, told) if isinstance(at, str)), default=None)
         records[cloud] = replace(record, registered=since, connected=connected)
     return tuple(records.values())

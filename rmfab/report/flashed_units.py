@@ -13,7 +13,7 @@ def as_row(unit: FlashedUnit) -> tuple[object, ...]:
     """Return one line of `rmfab trace --release`."""
     identity, event = unit.identity, unit.event.event
     outcome = event.outcome.value if event.outcome else ""
-    version = event.details.get("release", {}).get("version", "")
+    version = event.release["version"] if event.release else ""
     replaced = "replaced since" if unit.replaced else ""
     return (
         identity.serial,
@@ -40,6 +40,6 @@ def as_json(unit: FlashedUnit) -> dict[str, Any]:
         "flashed": event.ts,
         "station": unit.event.station,
         "outcome": event.outcome.value if event.outcome else None,
-        "release": event.details.get("release"),
+        "release": event.release,
         "replaced": unit.replaced,
     }

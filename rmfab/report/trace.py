@@ -60,12 +60,12 @@ def _line(stored: StoredEvent) -> str:
     outcome = event.outcome.value if event.outcome else _word(event)
     seconds = f"{event.seconds:.1f}s" if event.seconds is not None else ""
     reason = f"({': '.join(filter(None, (event.cause, one_line(event.reason, _LONGEST))))})" if event.reason else ""
-    log = f"log {event.details['log']}" if event.details.get("log") else ""
+    log = f"log {event.details['log']}" if event.kind is EventKind.UNIT and event.details.get("log") else ""
     if log and event.details.get("log_missing"):
         log += " (not here)"
-    release = _release(event.details["release"]) if "release" in event.details else ""
+    release = "" if event.release is None else _release(event.release)
     other = " ".join(f"{word} {event.details[key]}" for key, word in _OTHERS if key in event.details)
-    place = f"in {event.details['cloud']}" if event.kind in _IN_A_CLOUD else _printer(event)
+    place = f"in {event.details.get('cloud')}" if event.kind in _IN_A_CLOUD else _printer(event)
     parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, place, other, reason, release, log)
     return "  ".join(part for part in parts if part).rstrip()
 

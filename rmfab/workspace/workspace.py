@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmfab.errors import InputError, LedgerError, StationError
+from rmfab.errors import InputError, LedgerError, RmfabError, StationError
 from rmfab.files import home_folder, is_there, make_folder, near_file, read_input
 from rmfab.privacy import login_name, refuse_loose
 from rmfab.product.product import Product
@@ -524,8 +524,8 @@ def _users_station_file() -> Path | None:
 def _names_ledger(path: Path) -> bool:
     """Return whether a station.toml may name a ledger; then it is read properly. Reading it takes longer than this."""
     try:
-        return b"ledger" in path.read_bytes()
-    except OSError:
+        return b"ledger" in read_input(path)
+    except RmfabError:
         return True
 
 

@@ -96,3 +96,14 @@ def test_when_it_is_silent(terminal: Terminal, lamp: Path, monkeypatch: pytest.M
     said = terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf", "--force")
     assert said.code == 0, said.err
     assert ("git" in said.err) == (why == "tracked, but ignored")
+
+
+def test_a_program_of_the_work_tree(terminal: Terminal, tree: Path, lamp: Path) -> None:
+    """A work tree from elsewhere names a program that git runs when it reads the index: it is not run for a warning."""
+    program, mark = tree / "program", tree / "mark"
+    program.write_text(f"#!/bin/sh\ntouch '{mark}'\nexit 1\n")
+    program.chmod(0o700)
+    git("-C", str(tree), "config", "core.fsmonitor", str(program))
+    said = terminal("-C", lamp, "label", "lamp-0001", "-o", "some/l.pdf")
+    assert "some/l.pdf is in a git work tree" in said.err
+    assert not mark.exists()

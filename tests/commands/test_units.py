@@ -143,3 +143,28 @@ def test_a_slot_that_is_meant_otherwise(terminal: Terminal, lamp: Path) -> None:
     assert "warning" not in terminal("-C", lamp, "units", "--slot", "right").err
     (lamp / "station.toml").unlink()
     assert "warning" not in terminal("-C", lamp, "units", "--slot", "rigth").err
+
+
+def test_a_measurement_with_the_name_of_a_detail(terminal: Terminal, lamp3: Path) -> None:
+    """A user's own step may measure a "release" or a "log": the trace shows those of the unit."""
+    with open_workspace(lamp3).ledger as ledger:
+        measured = {"release": "7.0.0", "log": "x" * 3000}
+        step = Event(
+            TS.format(40), EventKind.STEP, step="tester", serial="LMP-000001", outcome=Outcome.PASS, details=measured
+        )
+        ledger.record("bench", [step])
+    said = terminal.well("-C", lamp3, "trace", "LMP-000001")
+    assert "release 1.4.0" in said
+    assert "7.0.0" not in said
+    shown = terminal.well("-C", lamp3, "trace", "LMP-000001", "--json")
+    (found,) = [one["details"] for one in json.loads(shown)["events"] if one["step"] == "tester"]
+    assert measured.items() <= found.items()
+
+
+def test_a_station_file_that_is_too_large(terminal: Terminal, lamp3: Path) -> None:
+    """A station.toml of a terabyte, which takes no room on the disk, is not read into memory."""
+    with (lamp3 / "station.toml").open("wb") as stream:
+        stream.truncate(1 << 40)
+    said = terminal("-C", lamp3, "status")
+    assert said.code == 3, said.err
+    assert "station.toml: too large" in said.err

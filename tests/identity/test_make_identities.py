@@ -253,3 +253,14 @@ def test_generating_needs_no_station_key(recipe: Recipe, tmp_path: Path) -> None
     """The recipe contains recipients only, and cannot open what it makes."""
     assert b"AGE-SECRET-KEY" not in pickle.dumps(recipe)
     assert isinstance(chunk(recipe, 1).records[0], SealedRecord)
+
+
+@pytest.mark.parametrize("changed", [{"given": "../../other"}, {"service_name": "PROV_\x1b[31m"}])
+def test_a_record_that_was_changed(recipe: Recipe, changed: dict[str, str]) -> None:
+    """A serial that cannot name a file, or a name that does not follow from the secrets, is no bug: it was changed."""
+    record = chunk(recipe, 1).records[0]
+    key = Secret(KEY)
+    record = replace(record, service_name=changed.get("service_name", record.service_name))
+    with pytest.raises(IntegrityError, match="changed after it was made") as caught:
+        open_identity(record, key, "ledger-1", "lamp-0001", changed.get("given"))
+    assert caught.value.cause == "record"

@@ -6,6 +6,7 @@ import pytest
 
 from rmfab.errors import InputError
 from rmfab.ledger.events import Event, EventKind, normal_mac, timestamp
+from tests.ledger.workshop import now
 
 
 def test_times_are_utc_with_milliseconds():
@@ -37,3 +38,22 @@ def test_what_is_no_mac_is_refused(text):
     """An invalid MAC is refused."""
     with pytest.raises(InputError):
         normal_mac(text)
+
+
+RELEASE = {"digest": "ab" * 32, "version": "1.4.0", "signers": [{"id": "cd" * 32, "name": "ci"}]}
+
+
+@pytest.mark.parametrize("kind", [{"kind": EventKind.STEP, "step": "flash"}, {"kind": EventKind.UPDATE}])
+def test_the_release_of_an_event(kind):
+    """The step that wrote a release to the unit, and an update of it, name the release."""
+    assert Event(now(), **kind, details={"release": RELEASE}).release == RELEASE
+    assert Event(now(), **kind).release is None
+
+
+@pytest.mark.parametrize(
+    "found", ["1.4.0", 7, [], {}, RELEASE | {"version": 1}, RELEASE | {"signers": 1}, RELEASE | {"signers": [{}]}]
+)
+def test_what_is_no_release(found):
+    """What a factory returned, or a user's own step measured, under that name is no release."""
+    assert Event(now(), EventKind.STEP, step="flash", details={"release": found}).release is None
+    assert Event(now(), EventKind.STEP, step="own", details={"release": RELEASE}).release is None

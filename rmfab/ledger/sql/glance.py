@@ -16,7 +16,7 @@ from rmfab.ledger.sql.network_share import refuse_network
 from rmfab.ledger.sql.read_only import how_to_read
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.sql.sqlite_errors import explain
-from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells, refuse_other_file
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, distrust, refuse_other_file
 
 _PATIENCE = 1.0  # seconds: whoever waits longer should open the ledger, which reports the lock
 
@@ -92,7 +92,7 @@ class AskedFile:
 def _is_ready(connection: sqlite3.Connection) -> bool:
     """Return whether the file is a ledger of this revision in WAL mode."""
     try:
-        refuse_bad_cells(connection)
+        distrust(connection)
         revision = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         connection.execute("SELECT id FROM identity LIMIT 0")  # or it is the database of a different program
         return (revision, connection.execute("PRAGMA journal_mode").fetchall()) == ([(HEAD,)], [("wal",)])

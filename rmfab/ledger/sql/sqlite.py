@@ -33,7 +33,7 @@ from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.sql.sqlite_errors import LOCKED, UNLOCK, error_name, explain
-from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells, refuse_other_file
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, distrust, refuse_other_file
 from rmfab.ledger.sql.upgrade import migrate, needs_upgrade, upgrade_schema
 from rmfab.ledger.sql.write_queue import NoTurn, WriteQueue
 
@@ -279,21 +279,24 @@ def replace(source: Path, target: Path, patience: float, judge: Callable[[Path],
 
 
 def _set_aside(path: Path) -> Path | None:
-    """Give the database *path* and its -wal and -shm a second name, under which they stay; return it.
+    """Give the database *path* and its -wal, -shm and -journal a second name, under which they stay; return it.
 
-    *path* keeps its name until it is replaced, so there is always a ledger. Its -wal goes first, also if *path* itself
-    is gone (then return None): it must not be applied to a different database (sqlite.org/howtocorrupt.html, 1.4).
+    *path* keeps its name until it is replaced, so there is always a ledger. Those go first, also if *path* itself is
+    gone (then return None): they must not be applied to a different database (sqlite.org/howtocorrupt.html, 1.4).
     Before, what is in it is written into the database, so that the database is whole without it if this process ends in
     between. Raise LedgerError if a different process is reading it.
     """
     there = path.exists()
     if there:
-        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:  # a damaged one is kept as it is
+        with (
+            suppress(sqlite3.Error),
+            closing(connect(path, WRITABLE, 5.0)) as connection,
+        ):  # a damaged one is kept as it is
             _settle(connection, path)
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     if there:
         os.link(path, kept)
-    for ending in ("-wal", "-shm"):
+    for ending in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             os.replace(f"{path}{ending}", f"{kept}{ending}")  # noqa: PTH105
     return kept if there else None
@@ -380,7 +383,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    refuse_bad_cells(connection)
+    distrust(connection)
     cursor = connection.cursor()
     for pragma in (
         "synchronous=FULL",

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from rmfab.errors import IntegrityError, LedgerError, RmfabError
 from rmfab.ledger.sql.read_only import denied, may_open
+from rmfab.ledger.sql.sqlite_file import TamperedFileError
 
 
 def explain(error: BaseException | None, path: Path) -> RmfabError:
     """Return the error to raise for SQLite's *error*, chosen by its result code (sqlite.org/rescode.html)."""
+    if isinstance(error, TamperedFileError):
+        return IntegrityError(f"the ledger is damaged: {error}", where=str(path), hint=_RESTORE, cause="ledger-corrupt")
     name = error_name(error)
     if name.startswith("SQLITE_CANTOPEN") and path.exists() and not may_open(path):
         return denied(path)
@@ -64,6 +67,7 @@ _CAUSES = (
         "check that you can read and write its folder",
     ),
     ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", _RESTORE),
+    ("SQLITE_TOOBIG", "ledger-corrupt", "the ledger is damaged", _RESTORE),
     ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", f"name a ledger, or {_RESTORE}"),
     ("SQLITE_IOERR", "ledger-io", "the disk reported an error; nothing was written", "check the disk"),
     ("SQLITE_CONSTRAINT", "ledger-constraint", "this violates a constraint of the ledger", None),

@@ -8,10 +8,14 @@ from contextlib import closing
 from pathlib import Path
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.sql.revision import TABLES_OF_A_LEDGER
+from rmfab.ledger.sql.revision import TABLES, TABLES_OF_A_LEDGER
 
 WRITABLE = "mode=rw"
 """The URI query for a file that exists and may be written."""
+_LONGEST_VALUE = 64 << 20
+"""In bytes, of a value and of a row. Those of a ledger are far below."""
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_SCHEMA = "SELECT type, name, rootpage FROM sqlite_master WHERE type <> 'index'"
 
 
 def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
@@ -19,13 +23,54 @@ def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
 
     Raise sqlite3.Error.
     """
+    _refuse_other_journal(path)
     address = f"{path.absolute().as_uri()}?{query}"
     return sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
 
 
-def refuse_bad_cells(connection: sqlite3.Connection) -> None:
-    """Let SQLite check each page that it reads (sqlite.org/pragma.html#pragma_cell_size_check)."""
+def _refuse_other_journal(path: Path) -> None:
+    """Raise TamperedFileError if the rollback journal is not a file, or names a journal of several databases.
+
+    SQLite deletes the file of that name, wherever it is (sqlite3.c, pager_delsuper), and waits for ever at a pipe.
+    A ledger is one database, so the journals of rmfab name none. The name is at the end
+    (sqlite.org/atomiccommit.html, 5.2).
+    """
+    real = os.path.realpath(path)  # as SQLite does
+    journal = Path(f"{real}-journal")
+    try:
+        if not journal.exists():
+            return
+        if not journal.is_file():
+            raise TamperedFileError(f"{journal.name} is not a file")
+        if journal.stat().st_size < len(_JOURNAL_MAGIC):
+            return
+        with journal.open("rb") as stream:
+            stream.seek(-len(_JOURNAL_MAGIC), os.SEEK_END)
+            named = stream.read() == _JOURNAL_MAGIC
+    except OSError:  # SQLite cannot read it, either
+        return
+    if named:
+        raise TamperedFileError(f"{journal.name} names a file of somebody else, which SQLite would delete")
+
+
+class TamperedFileError(sqlite3.DatabaseError):
+    """The file, or the journal beside it, would make SQLite do what rmfab did not ask for."""
+
+
+def distrust(connection: sqlite3.Connection) -> None:
+    """Let SQLite check each page that it reads, and bound each value: the file may be damaged, or of somebody else.
+
+    Raise TamperedFileError if a statement of rmfab would run SQL of the file: a trigger, or a view or a virtual table
+    with the name of a table. That can change what is written, and need not come to an end
+    (sqlite.org/security.html, "Untrusted SQLite Database Files").
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.execute("PRAGMA cell_size_check=ON").close()
+    connection.execute("PRAGMA trusted_schema=OFF").close()
+    for kind, name, root in connection.execute(_SCHEMA):
+        if kind == "trigger" or (name in TABLES and (kind == "view" or not root)):
+            what = kind if kind != "table" else "virtual table"
+            raise TamperedFileError(f"it contains the {what} {name!r}, which rmfab did not make")
 
 
 def refuse_other_file(path: Path, opened: os.stat_result, shown: Path) -> None:
