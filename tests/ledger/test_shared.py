@@ -158,6 +158,18 @@ def test_a_restored_dump_gives_nothing(restored, tmp_path, who):
         assert ledger.free("lamp") == 9
 
 
+def test_a_dump_that_is_restored_under_connected_stations(server, address, tmp_path):
+    """A station that stays connected, and misses nothing, gives nothing once an older dump has replaced the tables."""
+    name = address.partition("?")[0].rpartition("/")[2]
+    with opened(address, host(tmp_path, "one")) as one, opened(address, host(tmp_path, "two")) as two:
+        give(one, 1, "a")
+        saved = server.save(name)
+        give(two, 2, "b")
+        server.restore(saved, name, "--clean")
+        assert cause_of(give, one, 3, "a") == "not-pool-holder"
+        assert one.pool_standing().displaced
+
+
 def test_adopting_a_restored_server(restored, tmp_path):
     """After an adoption for a loss what was free is in quarantine; every host works on, and boards keep what they
     carry."""
