@@ -112,7 +112,8 @@ def merge(
         if number not in known and proof is not None:
             known[number] = handovers.recover(connection, ledger_id, station, ts, proof)
         _judge_handover(known[number], receiver, proof)
-    merger = _Merger(connection, ledger_id, station, ts, told)
+    settled = frozenset[str]().union(*(known[number].settled for number in told.received))
+    merger = _Merger(connection, ledger_id, station, ts, told, settled)
     merger.open_chains()
     for block in blocks:
         merger.take(block)
@@ -161,7 +162,7 @@ def _was_merged(connection: Connection, told: Returned) -> bool:
 
 
 def _judge_handover(known: Handover, receiver: Receiver, proof: Handover | None) -> None:
-    if proof is not None and proof != replace(known, lost=False, written=False, receiver=None):
+    if proof is not None and proof != known.agreed:
         raise IntegrityError(
             f"handover {known.number} of this return is not the one in this ledger, which was restored",
             hint="stop the line: both factories may have the same identities",
@@ -210,16 +211,20 @@ def _gap(what: str) -> IntegrityError:
 class _Merger:
     """The merge of one return, block by block: memory does not grow with the number of events."""
 
-    def __init__(self, connection: Connection, ledger_id: str, station: str, ts: str, told: Returned) -> None:
+    def __init__(
+        self, connection: Connection, ledger_id: str, station: str, ts: str, told: Returned, settled: frozenset[str]
+    ) -> None:
         self._connection = connection
         self._own = ledger_id, station
         self._ts = ts
         self._told = told
+        self._settled = settled
         loss = last_loss(connection)
         self._first_sure = 1 if loss is None else loss.first_handover
         self._heads: dict[str, Head] = {}
         self._stations = {span.chain: span.station for span in told.spans}
-        self._kept: dict[str, None] = {}
+        self._kept: dict[str, str | None] = {}
+        """The units that stay as they are here, and the board of each that is on one."""
         self.merged = Merged()
         self.conflicts: list[str] = []
 
@@ -272,8 +277,10 @@ class _Merger:
             serial = event.serial
             if serial is not None and serial in after and event.kind not in _NOT_A_FACTORYS:
                 self._project(after, serial, event)
+            elif serial is not None and event.state is State.CLAIMED:
+                self._judge_kept(serial, event)
         new = {serial: one for serial, one in after.items() if one != before[serial]}
-        changed = {serial: self._settled(one, before[serial]) for serial, one in new.items()}
+        changed = {serial: self._standing_here(one, before[serial]) for serial, one in new.items()}
         self._write(changed, before)
 
     def _chained(self, columns: dict[str, Any]) -> Event:
@@ -316,13 +323,13 @@ class _Merger:
         kept, found = self._kept, {}
         for serial in serials:
             row = rows.get(serial)
-            if row is None or row.handover not in self._told.received:
+            if row is None or (row.handover not in self._told.received and serial not in self._settled):
                 whose = (
                     "does not exist here" if row is None else "was not handed over to this factory, or was given back"
                 )
                 self._complain(f"{serial} {whose}")
-            elif serial in touched:
-                kept[serial] = None
+            elif serial in touched or serial in self._settled:
+                kept[serial] = row.mac if State(row.state).bound else None
             else:
                 standing = standing_value(row._mapping)
                 out = standing.state is State.HANDED_OVER
@@ -351,7 +358,13 @@ class _Merger:
             self._complain(f"{serial}: {error.what}")
             del after[serial]
 
-    def _settled(self, standing: Standing, before: Standing) -> Standing:
+    def _judge_kept(self, serial: str, claim: Event) -> None:
+        """Complain if a unit that stays as it is here is a different board there."""
+        mac = self._kept.get(serial)
+        if mac is not None and mac != claim.mac:
+            self._complain(f"{serial} is board {mac} here, and {claim.mac} there")
+
+    def _standing_here(self, standing: Standing, before: Standing) -> Standing:
         """Return what a unit is here if the factory has it as *standing*: given back it is free, or in quarantine if it
         was handed over before a loss; free there it is out."""
         if standing.state is State.HANDED_OVER:
