@@ -432,6 +432,46 @@ def test_a_transfer_that_was_interrupted(databases, tmp_path, monkeypatch):
         assert target.check() == ()
 
 
+def test_a_transfer_that_was_killed_before_its_last_commit(tmp_path, monkeypatch):
+    """Also if the record names the new holder already, the same transfer completes it."""
+    here, there = host(tmp_path, "here"), tmp_path / "there.db"
+    with Ledger.open(tmp_path / FILE, create=True, host=here) as ledger:
+        make(ledger)
+        give(ledger, 1)
+
+        class Killed(BaseException):
+            pass
+
+        def killed(*_, **__):
+            raise Killed
+
+        monkeypatch.setattr("rmfab.ledger.transfer.chains.heads", killed)
+        with pytest.raises(Killed):
+            transfer(ledger, there, station=STATION, ts=now())
+        monkeypatch.undo()
+        transfer(ledger, there, station=STATION, ts=now())
+    with opened(there, here) as target:
+        assert give(target, 2).serial == "LMP-000002"
+        assert target.check() == ()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["on this host", "without the record"])
+def test_a_transfer_whose_target_is_lost(tmp_path, known):
+    """A ledger that was transferred is not transferred again after its target has gone: that has given identities. It
+    is adopted after a loss first, which puts what was free in quarantine."""
+    here, there = host(tmp_path, "here"), tmp_path / "there.db"
+    with Ledger.open(tmp_path / FILE, create=True, host=here) as ledger:
+        make(ledger)
+        give(ledger, 1)
+        transfer(ledger, there, station=STATION, ts=now())
+    for path in tmp_path.glob("there.db*"):
+        path.unlink()
+    with opened(tmp_path / FILE, here if known else host(tmp_path, "new")) as ledger:
+        assert cause_of(transfer, ledger, there, station=STATION, ts=now()) == "not-pool-holder"
+        assert ledger.adopt(AdoptionReason.LOSS, station=STATION, ts=now()).quarantined == 9
+        transfer(ledger, there, station=STATION, ts=now())
+
+
 def test_a_transfer_to_a_ledger_in_use(databases, address, tmp_path):
     """A ledger in use is not overwritten, and the source goes on."""
     with fresh(tmp_path) as ledger:
