@@ -5,9 +5,10 @@ A part of `rmfab.ledger.store.Ledger`, as its attribute `exchange`: what that sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -163,10 +164,18 @@ class LedgerExchange:
             write(made, receipts.event_rows(connection, made.spans))
         return made
 
-    def merge(self, told: Returned, blocks: Iterable[Sequence[dict[str, Any]]], *, station: str, ts: str) -> Merged:
+    def merge(
+        self,
+        told: Returned,
+        blocks: Iterable[Sequence[dict[str, Any]]],
+        *,
+        station: str,
+        ts: str,
+        dead: Mapping[str, str] = MappingProxyType({}),
+    ) -> Merged:
         """Merge a return; all or nothing. See `rmfab.ledger.merge`."""
         with self._taking(station) as connection:
-            return merge.merge(connection, self._place.ledger_id, station, ts, told, blocks)
+            return merge.merge(connection, self._place.ledger_id, station, ts, told, blocks, dead)
 
     def _holder(self) -> str:
         with self._place.database.reading() as connection:

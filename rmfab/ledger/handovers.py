@@ -9,7 +9,7 @@ the server is away. It belongs to that ledger and its holder from the start: no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +19,10 @@ from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.chains import OWN, append
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.numbers import last_loss
-from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_value
+from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_value, named, standing_changes
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.sql import schema
+from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import canonical, stored
 
@@ -216,6 +217,37 @@ def declare_lost(connection: Connection, ledger_id: str, station: str, ts: str, 
         voided += len(some)
     details = {"lost": number, "count": voided}
     append(connection, ledger_id, station, [Event(ts, EventKind.HANDOVER, reason=reason, details=details)])
+    return voided
+
+
+def give_up(
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    ts: str,
+    numbers: Container[int],
+    dead: Mapping[str, str],
+) -> int:
+    """Void the identities *dead*, terms (see `queries.named`) with a reason each; return how many were not void.
+
+    Raise InputError for one that is not out in a handover of *numbers*.
+    """
+    voided = 0
+    for term, reason in dead.items():
+        one = named(connection, term, lock=True)
+        if one.state is State.VOID:
+            continue
+        if one.state is not State.HANDED_OVER or one.standing.handover not in numbers:
+            raise InputError(
+                f"{one.serial} is not out in a handover of this return: it is {one.state}",
+                hint=f'`rmfab void {one.serial} --reason "…"` retires what is yours',
+                cause="handed-over",
+            )
+        event = Event(
+            ts, EventKind.VOID, batch=one.batch, serial=one.name, state=State.VOID, cause="void", reason=reason
+        )
+        append(connection, ledger_id, station, [event], standing_changes({one.name: project(one.standing, event)}))
+        voided += 1
     return voided
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -39,6 +40,10 @@ from rmfab.ledger.stored_events import canonical, chain_hash, event_in, stored
 _MOST_CONFLICTS = 20
 _SPELLED = ("mac", "slot", "cause", "reason", "seconds")
 """The fields of which a ledger stores one spelling."""
+_WAY_OUT = (
+    "; if one board has two identities, void the one that is not on it: yours with `rmfab void`, the factory's with "
+    "`rmfab merge FILE --void SERIAL`"
+)
 _NOT_A_FACTORYS = frozenset({EventKind.HANDOVER, EventKind.MERGE})
 _ADD = insert(schema.event)
 _UNBIND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
@@ -94,8 +99,12 @@ def merge(
     ts: str,
     told: Returned,
     blocks: Iterable[Sequence[dict[str, Any]]],
+    dead: Mapping[str, str] = MappingProxyType({}),
 ) -> Merged:
     """Merge the return *told*, whose events are *blocks* (columns of the event table, without hashes); see above.
+
+    *dead*: names or serials of identities that are out in its handovers, with a reason each: they become void here,
+    whatever the factory did with them.
 
     Raise IntegrityError (`return-gap`, `second-holder`, `handover-lost`, `return-conflict`), InputError for a return
     that belongs to a different ledger.
@@ -112,6 +121,7 @@ def merge(
         if number not in known and proof is not None:
             known[number] = handovers.recover(connection, ledger_id, station, ts, proof)
         _judge_handover(known[number], receiver, proof)
+    voided = handovers.give_up(connection, ledger_id, station, ts, told.received, dead)
     settled = frozenset[str]().union(*(known[number].settled for number in told.received))
     merger = _Merger(connection, ledger_id, station, ts, told, settled)
     merger.open_chains()
@@ -119,7 +129,7 @@ def merge(
         merger.take(block)
     merger.close_chains()
     if merger.conflicts:
-        raise _conflict(merger.conflicts)
+        raise _conflict(merger.conflicts, leased=any(known[number].lease is not None for number in told.received))
     details = {
         "ledger": told.ledger,
         "return": told.number,
@@ -128,6 +138,7 @@ def merge(
         "receivers": {str(number): vars(receiver) for number, receiver in told.received.items()},
     }
     append(connection, ledger_id, station, [Event(ts, EventKind.MERGE, details=details)])
+    merger.merged.voided += voided
     return merger.merged
 
 
@@ -191,11 +202,11 @@ def _judge_handover(known: Handover, receiver: Receiver, proof: Handover | None)
         )
 
 
-def _conflict(conflicts: Sequence[str]) -> IntegrityError:
+def _conflict(conflicts: Sequence[str], *, leased: bool) -> IntegrityError:
     more = ", and more" if len(conflicts) > _MOST_CONFLICTS else ""
     return IntegrityError(
         f"this return contradicts the ledger: {'; '.join(conflicts[:_MOST_CONFLICTS])}{more}",
-        hint="nothing was merged; stop the line, and find out which is right",
+        hint=f"nothing was merged; stop the line, and find out which is right{'' if leased else _WAY_OUT}",
         cause="return-conflict",
     )
 

@@ -81,8 +81,9 @@ class _Transfer:
 
     def _is_incomplete(self, old: Connection, record: Holding | Unusable) -> bool:
         """Return whether the new ledger, as far as this host knows, never began: it has given nothing yet."""
-        known = isinstance(record, Holding) and record.is_on(self._source._host)
-        return known and lacking(asking(old), record.heads) is None
+        if isinstance(record, Unusable) or not record.is_on(self._source._host):
+            return False
+        return lacking(asking(old), record.heads) is None
 
     def _complete(self) -> IntegrityError:
         to = self._target.shown

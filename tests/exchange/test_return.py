@@ -249,6 +249,26 @@ def test_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
     assert owner.json("handover")[0]["standing"] == "received"
 
 
+def test_a_board_that_was_erased_and_made_here_too(owner: Side, factory: Side) -> None:
+    """The return with the identity that is on the board no more is merged once the owner gives that one up; the one
+    here stays, and so do both when the factory voids its own. Nothing else can be given up so."""
+    owner.give(factory, "1.handover", "--count", "3")
+    factory.work(1, 2)
+    assert owner.work(1) == ["LMP-000004"]
+    path = returned(factory, "1.return")
+    there = f"board {mac(1)} is LMP-000004 here, and LMP-000001 there"
+    owner("merge", path).refused(5, there, "`rmfab void`", "`rmfab merge FILE --void SERIAL`")
+    owner("merge", path, "--void", "LMP-000001").refused(2, "--reason must not be empty")
+    because = ("--reason", "erased there")
+    owner("merge", path, "--void", "LMP-000004", *because).refused(3, "LMP-000004 is not out in a handover")
+    merged = owner.json("merge", path, "--void", "LMP-000001", *because)
+    assert (merged["kept"], merged["void"], merged["units"]) == (["LMP-000001"], 1, 1)
+    assert owner.states() == {"generated": 4, "verified": 2, "void": 1, "handed-over": 1}
+    factory.well("void", "LMP-000001", "--reason", "erased", "--yes")
+    owner.well("merge", returned(factory, "2.return"))
+    assert owner.states() == {"generated": 4, "verified": 2, "void": 1, "handed-over": 1}
+
+
 def test_a_unit_that_came_to_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
     """A board of the factory that brought its identity home before the return did, and an identity that was voided in
     quarantine, stay as they are here; the rest of the handover is merged, also by later returns."""
