@@ -124,7 +124,14 @@ class LedgerExchange:
         """Add the identities of a handover, which this host receives once. See `receipts.receive`."""
         origin, place = receipt.origin, self._place
         noted = host_receipts.received(
-            place.host, origin.pool, origin.handover, place.ledger_id, self._holder(), place.where, Unsettled
+            place.host,
+            origin.pool,
+            origin.handover,
+            place.ledger_id,
+            self._holder(),
+            place.where,
+            lambda: any(one.origin == origin for one in self.receipts()),
+            Unsettled,
         )
         with noted, self._taking(station) as connection:
             numbers = Numbers(HostRecord(place.host, place.ledger_id).read())
