@@ -12,7 +12,7 @@ import pytest
 
 from rmfab.errors import InputError, IntegrityError, LedgerError
 from rmfab.ledger.claim_terms import Carried, Wish
-from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import HostRecord
 from rmfab.ledger.pool_standing import AdoptionReason
@@ -179,6 +179,21 @@ def test_adopting_a_restored_server(restored, tmp_path):
     with opened(restored, host(tmp_path, "one")) as one, opened(restored, host(tmp_path, "two")) as two:
         assert give(one, 2, "a", carried=Carried("node-LMP-000002")).serial == "LMP-000002"
         assert {give(one, 3, "a").batch, give(two, 4, "b").batch} == {"lamp-0002"}
+        assert one.check() == ()
+
+
+@pytest.mark.parametrize("station", ["a", "renamed"])
+def test_what_waited_for_a_server_that_was_adopted(address, tmp_path, station):
+    """A station whose chain was closed by an adoption, or that has a new name, brings what it kept, once."""
+    with opened(address, host(tmp_path, "one")) as one:
+        serial = give(one, 1, "a").serial
+        one.adopt(AdoptionReason.LOSS, station="office", ts=now())
+        kept = Event(
+            now(), EventKind.STEP, serial=serial, step="flash", outcome=Outcome.PASS, state=State.FLASHED, seconds=1.0
+        )
+        for _ in range(2):
+            assert one.replay(station, [kept], {}) == ()
+        assert [past.event.kind for past in one.history(serial)].count(EventKind.STEP) == 1
         assert one.check() == ()
 
 
