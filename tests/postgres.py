@@ -157,9 +157,17 @@ class Server:
     def dump(self, database: str, target: str) -> None:
         """Restore a dump of *database* as the new database *target*."""
         self.execute(f"CREATE DATABASE {target} TEMPLATE template0")
-        saved = self.folder / f"{target}.dump"
+        self.restore(self.save(database), target)
+
+    def save(self, database: str) -> Path:
+        """Return a new dump of *database*."""
+        saved = self.folder / f"{database}.dump"
         _run(self._binaries / "pg_dump", "-Fc", "-d", self.url(database), "-f", saved, **self._as)
-        _run(self._binaries / "pg_restore", "-d", self.url(target), saved, **self._as)
+        return saved
+
+    def restore(self, saved: Path, database: str, *options: str) -> None:
+        """Restore the dump *saved* into *database*."""
+        _run(self._binaries / "pg_restore", *options, "-d", self.url(database), saved, **self._as)
 
 
 @cache

@@ -111,7 +111,7 @@ def backup(target: Path) -> None:
     terminal.say(f"backed up to {target}; it is useless without keys/: keep both offline, apart from this host")
     terminal.say(
         "it contains the sealed identities, and as a copy it gives none: after a loss, `rmfab ledger restore`, then "
-        "`rmfab ledger adopt`; on the host that a ledger was moved to, only `rmfab ledger adopt`"
+        "`rmfab ledger adopt --lost`; on the host that a ledger was moved to, only `rmfab ledger adopt`"
     )
     terminal.show({"backup": str(target)}, None)
 
@@ -137,20 +137,24 @@ def restore_(source: Path, force: bool) -> None:
 @click.option(
     "--only-copy", is_flag=True, help="There is no other copy: an earlier version made it, or a server moved."
 )
+@click.option("--lost", is_flag=True, help="The ledger that gave identities is lost, even if nothing here shows it.")
 @click.option("--name", help="Name of the product; confirms the adoption without a question.")
-def adopt_(only_copy: bool, name: str | None) -> None:
+def adopt_(only_copy: bool, lost: bool, name: str | None) -> None:
     """Give identities from this ledger on this host from now on.
 
     On the host that the ledger was moved to, it goes on as it is; adopt it only once. If the ledger that gave
     identities is lost, and this is a backup or a copy, every free identity is put in quarantine: it may be on a board
     already, so it is never given to a new one. A board that carries it gets it back. A server that was moved with all
     its data, or whose replica took over without a loss, goes on with --only-copy.
+
+    Use --lost if boards were made since this file was written, and this host cannot know of it: the ledger that was
+    moved here is lost together with the state folder, or a snapshot was rolled back.
     """
     from rmfab.operations.pool import adopt
     from rmfab.workspace.workspace import open_workspace
 
     workspace = open_workspace(terminal.folder())
-    done = adopt(workspace, terminal.TERMINAL, only_copy=only_copy, name=name)
+    done = adopt(workspace, terminal.TERMINAL, only_copy=only_copy, lost=lost, name=name)
     document = {"adopted": done is not None, "reason": done.reason.value if done else None}
     terminal.show(document | {"quarantined": done.quarantined if done else 0}, None)
 

@@ -22,7 +22,7 @@ from rmfab.ledger.stored_events import FIELDS
 from rmfab.signing import canonical
 
 _COLUMNS = (*FIELDS, "chain", "seq")
-_NOT_YET = ("lost", "written", "receiver")
+_NOT_YET = ("lost", "written", "receiver", "settled")
 """What a handover gets later."""
 
 

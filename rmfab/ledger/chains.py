@@ -31,7 +31,7 @@ from rmfab.ledger.host_record import Head
 from rmfab.ledger.questions import OWN_EVENTS
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.evidence import Evidence, leave, left
-from rmfab.ledger.sql.statement import Asked, MissingRow, Statement, change
+from rmfab.ledger.sql.statement import Asked, MissingRow, Statement, answered, change
 from rmfab.ledger.stored_events import CHAINED, FIELDS, chain_hash, columns_of, damaged, is_as_written
 
 
@@ -163,6 +163,7 @@ def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[s
         first = genesis(ledger_id, chain, station)
         values = {"id": chain, "station": station, "open": True, "last_seq": 0, "last_hash": first}
         connection.execute(insert(schema.chain).values(values))
+        answered(connection, (_OPEN, {"of_station": station}), [(chain, 0, first)])
         return chain, 0, first
     if row["last_seq"] == 0:
         sound = row["last_hash"] == genesis(ledger_id, row["id"], station)

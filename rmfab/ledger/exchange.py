@@ -5,9 +5,10 @@ A part of `rmfab.ledger.store.Ledger`, as its attribute `exchange`: what that sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -123,7 +124,14 @@ class LedgerExchange:
         """Add the identities of a handover, which this host receives once. See `receipts.receive`."""
         origin, place = receipt.origin, self._place
         noted = host_receipts.received(
-            place.host, origin.pool, origin.handover, place.ledger_id, self._holder(), place.where, Unsettled
+            place.host,
+            origin.pool,
+            origin.handover,
+            place.ledger_id,
+            self._holder(),
+            place.where,
+            lambda: any(one.origin == origin for one in self.receipts()),
+            Unsettled,
         )
         with noted, self._taking(station) as connection:
             numbers = Numbers(HostRecord(place.host, place.ledger_id).read())
@@ -163,10 +171,18 @@ class LedgerExchange:
             write(made, receipts.event_rows(connection, made.spans))
         return made
 
-    def merge(self, told: Returned, blocks: Iterable[Sequence[dict[str, Any]]], *, station: str, ts: str) -> Merged:
+    def merge(
+        self,
+        told: Returned,
+        blocks: Iterable[Sequence[dict[str, Any]]],
+        *,
+        station: str,
+        ts: str,
+        dead: Mapping[str, str] = MappingProxyType({}),
+    ) -> Merged:
         """Merge a return; all or nothing. See `rmfab.ledger.merge`."""
         with self._taking(station) as connection:
-            return merge.merge(connection, self._place.ledger_id, station, ts, told, blocks)
+            return merge.merge(connection, self._place.ledger_id, station, ts, told, blocks, dead)
 
     def _holder(self) -> str:
         with self._place.database.reading() as connection:

@@ -9,8 +9,8 @@ the server is away. It belongs to that ledger and its holder from the start: no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, exists, func, or_, select, update
@@ -19,13 +19,16 @@ from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.chains import OWN, append
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.numbers import last_loss
-from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_value
+from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_value, named, standing_changes
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.sql import schema
+from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import canonical, stored
 
 _FREE = (State.GENERATED.value, State.QUARANTINED.value)
+_GIVEN_FROM = (State.GENERATED.value, State.HANDED_OVER.value)
+"""In these states an identity may be given to a board by somebody who does not know of the handover."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Handover:
     """A handover: *count* identities of *batch*, at the positions *ranges* (first, count), handed over at *ts*.
 
     *lost*: it was declared lost. *written*: its file was complete once. *receiver*: ledger, holder and time of its
-    receipt, as the first return of it says; None before. *lease*: who has it if it is a lease.
+    receipt, as the first return of it says; None before. *lease*: who has it if it is a lease. *settled*: the names of
+    those that were on boards here, or void, when it was recovered (`recover`).
     """
 
     number: int
@@ -66,6 +70,12 @@ class Handover:
     written: bool = False
     receiver: Mapping[str, str] | None = None
     lease: Lessee | None = None
+    settled: frozenset[str] = frozenset()
+
+    @property
+    def agreed(self) -> Handover:
+        """What the owner signed: the handover without what became of it."""
+        return replace(self, lost=False, written=False, receiver=None, settled=frozenset())
 
 
 def hand_over(
@@ -158,14 +168,18 @@ def note_written(connection: Connection, ledger_id: str, station: str, ts: str, 
 def recover(connection: Connection, ledger_id: str, station: str, ts: str, proof: Handover) -> Handover:
     """Record again a handover that this ledger lost when it was restored; the owner's signature proves it.
 
-    Its identities are in quarantine since, and leave it. Raise IntegrityError if one was given to a board.
+    Its identities are in quarantine since, and leave it. Those that a board brought here meanwhile, or that are void,
+    stay as they are. Raise IntegrityError if one is free, or was handed over again.
     """
     batch, table = closed_batch(connection, proof.batch), schema.identity
+    settled: set[str] = set()
     for first, count in proof.ranges:
         here = table.c.position.between(first, first + count - 1)
-        query = select(table.c.id, table.c.serial, table.c.position, table.c.state).where(here)
+        query = select(table.c.id, table.c.serial, table.c.position, table.c.state, table.c.handover).where(here)
         rows = connection.execute(query.where(table.c.batch_id == batch.id).order_by(table.c.position)).all()
-        wrong = next((row for row in rows if row.state != State.QUARANTINED.value), None)
+        out = [row for row in rows if row.state == State.QUARANTINED.value]
+        others = [row for row in rows if row.state != State.QUARANTINED.value]
+        wrong = next((row for row in others if row.state in _GIVEN_FROM or row.handover is not None), None)
         if wrong is not None or len(rows) != count:
             what = f"{wrong.serial} is {wrong.state} here" if wrong else f"batch {batch.name} is shorter"
             raise IntegrityError(
@@ -173,9 +187,10 @@ def recover(connection: Connection, ledger_id: str, station: str, ts: str, proof
                 hint="this ledger was restored: stop the line, and find out which boards have these identities",
                 cause="return-conflict",
             )
-        for at in range(0, count, PAGE):
-            _take_out(connection, ledger_id, station, ts, batch.name, proof.number, rows[at : at + PAGE])
-    _describe(connection, ledger_id, station, proof)
+        settled.update(row.serial for row in others)
+        for at in range(0, len(out), PAGE):
+            _take_out(connection, ledger_id, station, ts, batch.name, proof.number, out[at : at + PAGE])
+    _describe(connection, ledger_id, station, replace(proof, settled=frozenset(settled)))
     return handover(connection, proof.number)
 
 
@@ -205,10 +220,42 @@ def declare_lost(connection: Connection, ledger_id: str, station: str, ts: str, 
     return voided
 
 
+def give_up(
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    ts: str,
+    numbers: Container[int],
+    dead: Mapping[str, str],
+) -> int:
+    """Void the identities *dead*, terms (see `queries.named`) with a reason each; return how many were not void.
+
+    Raise InputError for one that is not out in a handover of *numbers*.
+    """
+    voided = 0
+    for term, reason in dead.items():
+        one = named(connection, term, lock=True)
+        if one.state is State.VOID:
+            continue
+        if one.state is not State.HANDED_OVER or one.standing.handover not in numbers:
+            raise InputError(
+                f"{one.serial} is not out in a handover of this return: it is {one.state}",
+                hint=f'`rmfab void {one.serial} --reason "…"` retires what is yours',
+                cause="handed-over",
+            )
+        event = Event(
+            ts, EventKind.VOID, batch=one.batch, serial=one.name, state=State.VOID, cause="void", reason=reason
+        )
+        append(connection, ledger_id, station, [event], standing_changes({one.name: project(one.standing, event)}))
+        voided += 1
+    return voided
+
+
 def _describe(connection: Connection, ledger_id: str, station: str, given: Handover) -> None:
     said = {"number": given.number, "batch": given.batch, "count": given.count, "ranges": given.ranges}
     lease = {} if given.lease is None else {"lease": vars(given.lease)}
-    details = said | vars(given.terms) | lease
+    settled = {"settled": sorted(given.settled)} if given.settled else {}
+    details = said | vars(given.terms) | lease | settled
     append(connection, ledger_id, station, [Event(given.ts, EventKind.HANDOVER, details=details)])
 
 
@@ -283,4 +330,5 @@ def _value(details: Mapping[str, Any]) -> Handover:
         written="written" in details,
         receiver=details.get("receiver"),
         lease=Lessee(**details["lease"]) if "lease" in details else None,
+        settled=frozenset(details.get("settled", ())),
     )

@@ -7,11 +7,11 @@ different workspace, nor the same ledger after it was restored and adopted again
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rmfab.errors import InputError, IntegrityError
+from rmfab.errors import InputError, IntegrityError, RmfabError
 from rmfab.files import make_folder, read_input, write_file
 from rmfab.json_text import parse_json
 from rmfab.ledger.host import PoolHost
@@ -19,11 +19,19 @@ from rmfab.ledger.host import PoolHost
 
 @contextmanager
 def received(
-    host: PoolHost, pool: str, handover: int, ledger: str, holder: str, where: str, unsettled: type[Exception]
+    host: PoolHost,
+    pool: str,
+    handover: int,
+    ledger: str,
+    holder: str,
+    where: str,
+    has_it: Callable[[], bool],
+    unsettled: type[Exception],
 ) -> Iterator[None]:
     """Note that *ledger* with *holder*, at *where*, receives *handover* of *pool*; forget it if the block fails.
 
-    After an error of the type *unsettled* it may have received it, and the note stays.
+    The note stays if the ledger *has_it* all the same, such as after ^C at the end or an error of the record, and after
+    an error of the type *unsettled*, when it may have it.
 
     Raise IntegrityError (cause `handover-received`) if a different one has received it, or InputError.
     """
@@ -42,8 +50,8 @@ def received(
     except unsettled:
         raise
     except BaseException:
-        if new:
-            with suppress(OSError):
+        with suppress(OSError, RmfabError):
+            if new and not has_it():
                 path.unlink()
         raise
 

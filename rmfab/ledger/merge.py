@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -39,6 +40,10 @@ from rmfab.ledger.stored_events import canonical, chain_hash, event_in, stored
 _MOST_CONFLICTS = 20
 _SPELLED = ("mac", "slot", "cause", "reason", "seconds")
 """The fields of which a ledger stores one spelling."""
+_WAY_OUT = (
+    "; if one board has two identities, void the one that is not on it: yours with `rmfab void`, the factory's with "
+    "`rmfab merge FILE --void SERIAL`"
+)
 _NOT_A_FACTORYS = frozenset({EventKind.HANDOVER, EventKind.MERGE})
 _ADD = insert(schema.event)
 _UNBIND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
@@ -94,8 +99,12 @@ def merge(
     ts: str,
     told: Returned,
     blocks: Iterable[Sequence[dict[str, Any]]],
+    dead: Mapping[str, str] = MappingProxyType({}),
 ) -> Merged:
     """Merge the return *told*, whose events are *blocks* (columns of the event table, without hashes); see above.
+
+    *dead*: names or serials of identities that are out in its handovers, with a reason each: they become void here,
+    whatever the factory did with them.
 
     Raise IntegrityError (`return-gap`, `second-holder`, `handover-lost`, `return-conflict`), InputError for a return
     that belongs to a different ledger.
@@ -112,13 +121,15 @@ def merge(
         if number not in known and proof is not None:
             known[number] = handovers.recover(connection, ledger_id, station, ts, proof)
         _judge_handover(known[number], receiver, proof)
-    merger = _Merger(connection, ledger_id, station, ts, told)
+    voided = handovers.give_up(connection, ledger_id, station, ts, told.received, dead)
+    settled = frozenset[str]().union(*(known[number].settled for number in told.received))
+    merger = _Merger(connection, ledger_id, station, ts, told, settled)
     merger.open_chains()
     for block in blocks:
         merger.take(block)
     merger.close_chains()
     if merger.conflicts:
-        raise _conflict(merger.conflicts)
+        raise _conflict(merger.conflicts, leased=any(known[number].lease is not None for number in told.received))
     details = {
         "ledger": told.ledger,
         "return": told.number,
@@ -127,6 +138,7 @@ def merge(
         "receivers": {str(number): vars(receiver) for number, receiver in told.received.items()},
     }
     append(connection, ledger_id, station, [Event(ts, EventKind.MERGE, details=details)])
+    merger.merged.voided += voided
     return merger.merged
 
 
@@ -161,7 +173,7 @@ def _was_merged(connection: Connection, told: Returned) -> bool:
 
 
 def _judge_handover(known: Handover, receiver: Receiver, proof: Handover | None) -> None:
-    if proof is not None and proof != replace(known, lost=False, written=False, receiver=None):
+    if proof is not None and proof != known.agreed:
         raise IntegrityError(
             f"handover {known.number} of this return is not the one in this ledger, which was restored",
             hint="stop the line: both factories may have the same identities",
@@ -190,11 +202,11 @@ def _judge_handover(known: Handover, receiver: Receiver, proof: Handover | None)
         )
 
 
-def _conflict(conflicts: Sequence[str]) -> IntegrityError:
+def _conflict(conflicts: Sequence[str], *, leased: bool) -> IntegrityError:
     more = ", and more" if len(conflicts) > _MOST_CONFLICTS else ""
     return IntegrityError(
         f"this return contradicts the ledger: {'; '.join(conflicts[:_MOST_CONFLICTS])}{more}",
-        hint="nothing was merged; stop the line, and find out which is right",
+        hint=f"nothing was merged; stop the line, and find out which is right{'' if leased else _WAY_OUT}",
         cause="return-conflict",
     )
 
@@ -210,16 +222,20 @@ def _gap(what: str) -> IntegrityError:
 class _Merger:
     """The merge of one return, block by block: memory does not grow with the number of events."""
 
-    def __init__(self, connection: Connection, ledger_id: str, station: str, ts: str, told: Returned) -> None:
+    def __init__(
+        self, connection: Connection, ledger_id: str, station: str, ts: str, told: Returned, settled: frozenset[str]
+    ) -> None:
         self._connection = connection
         self._own = ledger_id, station
         self._ts = ts
         self._told = told
+        self._settled = settled
         loss = last_loss(connection)
         self._first_sure = 1 if loss is None else loss.first_handover
         self._heads: dict[str, Head] = {}
         self._stations = {span.chain: span.station for span in told.spans}
-        self._kept: dict[str, None] = {}
+        self._kept: dict[str, str | None] = {}
+        """The units that stay as they are here, and the board of each that is on one."""
         self.merged = Merged()
         self.conflicts: list[str] = []
 
@@ -272,8 +288,10 @@ class _Merger:
             serial = event.serial
             if serial is not None and serial in after and event.kind not in _NOT_A_FACTORYS:
                 self._project(after, serial, event)
+            elif serial is not None and event.state is State.CLAIMED:
+                self._judge_kept(serial, event)
         new = {serial: one for serial, one in after.items() if one != before[serial]}
-        changed = {serial: self._settled(one, before[serial]) for serial, one in new.items()}
+        changed = {serial: self._standing_here(one, before[serial]) for serial, one in new.items()}
         self._write(changed, before)
 
     def _chained(self, columns: dict[str, Any]) -> Event:
@@ -316,13 +334,13 @@ class _Merger:
         kept, found = self._kept, {}
         for serial in serials:
             row = rows.get(serial)
-            if row is None or row.handover not in self._told.received:
+            if row is None or (row.handover not in self._told.received and serial not in self._settled):
                 whose = (
                     "does not exist here" if row is None else "was not handed over to this factory, or was given back"
                 )
                 self._complain(f"{serial} {whose}")
-            elif serial in touched:
-                kept[serial] = None
+            elif serial in touched or serial in self._settled:
+                kept[serial] = row.mac if State(row.state).bound else None
             else:
                 standing = standing_value(row._mapping)
                 out = standing.state is State.HANDED_OVER
@@ -351,7 +369,13 @@ class _Merger:
             self._complain(f"{serial}: {error.what}")
             del after[serial]
 
-    def _settled(self, standing: Standing, before: Standing) -> Standing:
+    def _judge_kept(self, serial: str, claim: Event) -> None:
+        """Complain if a unit that stays as it is here is a different board there."""
+        mac = self._kept.get(serial)
+        if mac is not None and mac != claim.mac:
+            self._complain(f"{serial} is board {mac} here, and {claim.mac} there")
+
+    def _standing_here(self, standing: Standing, before: Standing) -> Standing:
         """Return what a unit is here if the factory has it as *standing*: given back it is free, or in quarantine if it
         was handed over before a loss; free there it is out."""
         if standing.state is State.HANDED_OVER:

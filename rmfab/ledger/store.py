@@ -153,6 +153,13 @@ class Ledger(Inquiry):
         """
         return judged(asking(connection), known, self._host, self._place(connection), taking=taking)
 
+    def _judging(self, record: Holding | Unusable) -> Iterator[Asked]:
+        """Yield what `_judged` asks if *record* is that of the holder."""
+        for statement, values in questions.foreseen(record.heads if isinstance(record, Holding) else {}):
+            yield of_text(statement), values
+        if self._database.server is not None:
+            yield from self._database.server.foreseen
+
     def _answered(self, connection: Connection) -> Mapping[str, Head]:
         """Return the heads for which this host answers once this transaction is durable."""
         return chains.written(connection) if self.shared else chains.heads(connection, opened=True)
@@ -197,7 +204,7 @@ class Ledger(Inquiry):
             wear(connection, self.badge)
             known = self._record.read()
             self._occupy(connection, station)
-            with foresee(connection, [*_judging(known), *asked]):
+            with foresee(connection, [*self._judging(known), *asked]):
                 self._judged(connection, known, taking=False)
                 return work(connection)
 
@@ -217,7 +224,7 @@ class Ledger(Inquiry):
                 known = hold.read()
                 try:
                     self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
-                    with foresee(connection, [*_judging(known), *asked]):
+                    with foresee(connection, [*self._judging(known), *asked]):
                         held = self._judged(connection, known)
                         value = work(connection)
                 except Exception:
@@ -690,12 +697,6 @@ def migrate(location: Path | str, backup: Path, *, host: PoolHost | None = None)
         return database.server.migrate(backup)
     finally:
         database.dispose()
-
-
-def _judging(record: Holding | Unusable) -> Iterator[Asked]:
-    """Yield what `judged` asks if *record* is that of the holder."""
-    for statement, values in questions.foreseen(record.heads if isinstance(record, Holding) else {}):
-        yield of_text(statement), values
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:

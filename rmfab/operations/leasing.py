@@ -303,6 +303,8 @@ def release_lease(workspace: Workspace, terminal: Terminal = UNATTENDED) -> int:
     InputError if the ledger is a file."""
     if not workspace.lease.has_ledger:
         terminal.say("this station has no lease; nothing to do")
+        if is_url(workspace.ledger_path) and workspace.has_station_key:
+            _warn_of_others(workspace, terminal)
         return 0
     if not is_url(workspace.ledger_path):
         raise InputError(
@@ -312,9 +314,22 @@ def release_lease(workspace: Workspace, terminal: Terminal = UNATTENDED) -> int:
         )
     given = StationLease(workspace, 0, None, terminal).release()
     terminal.say(f"{counted(given, 'identity', 'identities')} given back to the shared ledger")
+    _warn_of_others(workspace, terminal)
     if workspace.station.lease and given:
         terminal.say("the next run takes a lease again, unless you remove lease from station.toml")
     return given
+
+
+def _warn_of_others(workspace: Workspace, terminal: Terminal) -> None:
+    """Warn of leases of this station that are still out: a different lease.db has them, or had."""
+    own = workspace.station_key.recipient
+    for one, out in workspace.ledger.exchange.handovers():
+        if one.lease is not None and out and one.terms.recipient == own:
+            terminal.warn(
+                f"{counted(out, 'identity', 'identities')} of lease {one.number} of this station cannot be given back "
+                "from here: a different lease.db has them",
+                f"if that is lost, the owner voids them: `rmfab handover --lost {one.number}`",
+            )
 
 
 def _lost(given: Handover, path: Path | str) -> RmfabError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rmfab.ledger.events import timestamp
 from rmfab.ledger.handovers import Handover
 from rmfab.ledger.merge import Merged, Returned
 from rmfab.operations.pool import hold_pool
+from rmfab.operations.reason import refuse_reason
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.signing import canonical
 from rmfab.signing.dsse import Envelope
@@ -23,12 +24,17 @@ from rmfab.workspace.workspace import Workspace
 _MOST_SHOWN = 10
 
 
-def merge_return(workspace: Workspace, file: Path, terminal: Terminal = UNATTENDED) -> tuple[ReturnDocument, Merged]:
+def merge_return(
+    workspace: Workspace, file: Path, terminal: Terminal = UNATTENDED, *, dead: Sequence[str] = (), reason: str = ""
+) -> tuple[ReturnDocument, Merged]:
     """Merge the return *file*; return what it says, and what it changed. Merging it again changes nothing.
 
+    *dead*: serials of its handovers that become void here for *reason*, whatever the factory did with them.
     Raise IntegrityError, and change nothing, if it is not signed by the station of its handovers, was altered, does not
     follow the return before it, or contradicts the ledger.
     """
+    if dead:
+        refuse_reason(reason)
     hold_pool(workspace, terminal)
     with open_parcel(file, RETURN) as parcel:
         known = [one for one, _ in workspace.ledger.exchange.handovers()]
@@ -45,6 +51,7 @@ def merge_return(workspace: Workspace, file: Path, terminal: Terminal = UNATTEND
             read_blocks(parcel, told.spans),
             station=workspace.station.name,
             ts=timestamp(workspace.now()),
+            dead=dict.fromkeys(dead, reason),
         )
     _say(told, merged, terminal)
     return document, merged

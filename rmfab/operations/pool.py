@@ -53,20 +53,29 @@ def refuse_lease(workspace: Workspace) -> None:
 
 
 def adopt(
-    workspace: Workspace, terminal: Terminal = UNATTENDED, *, only_copy: bool = False, name: str | None = None
+    workspace: Workspace,
+    terminal: Terminal = UNATTENDED,
+    *,
+    only_copy: bool = False,
+    lost: bool = False,
+    name: str | None = None,
 ) -> Adoption | None:
     """Make this host the holder of the pool; return what that did, None if it was before.
 
     A ledger that was moved to this host, or is the *only_copy*, goes on as it is. After a loss, every free identity is
-    put in quarantine. The operator confirms it with the *name* of the product, unless it is a file that nobody has held
-    yet. Raise InputError or UsageError.
+    put in quarantine; *lost*: there was one, whatever this host knows. The operator confirms it with the *name* of the
+    product, unless it is a file that nobody has held yet. Raise InputError or UsageError.
     """
+    if lost and only_copy:
+        raise UsageError("--lost and --only-copy exclude each other")
     refuse_lease(workspace)
     standing = workspace.ledger.pool_standing()
-    if standing.held:
+    if standing.held and not lost:
         terminal.say("this host holds the pool already; nothing to do")
         return None
-    reason = _reason(workspace, standing, terminal, only_copy=only_copy, name=name)
+    reason = AdoptionReason.LOSS
+    if not lost:
+        reason = _reason(workspace, standing, terminal, only_copy=only_copy, name=name)
     if not standing.unclaimed or reason is AdoptionReason.LOSS:
         _confirm_adoption(workspace, reason, terminal, name)
     adoption = _adopt(workspace, reason)
@@ -203,7 +212,10 @@ _CONFIRMED = {
         "if the ledger that holds the pool is lost",
     ),
     AdoptionReason.MOVE: (
-        "this host will give the {free}, which a host that adopted this ledger before would give, too",
+        (
+            "this host will give the {free}, which a host that adopted this ledger before would give, too; if one did, "
+            "use --lost"
+        ),
         "if no host has adopted it since it was moved",
     ),
     AdoptionReason.ONLY_COPY: (

@@ -58,6 +58,29 @@ def test_a_moved_ledger_is_not_lost(terminal: Terminal, lamp: Path, other: Path)
     assert other.is_dir()
 
 
+def test_a_moved_ledger_that_was_lost_with_its_host(terminal: Terminal, other: Path) -> None:
+    """The file that was moved is the only backup, and the record of the host is gone, too: nothing shows that it gave
+    identities. The question names --lost, which gives none of them again."""
+    terminal.well("-C", other, "ledger", "backup", "moved.db")
+    terminal.well("-C", other, "ledger", "adopt", "--name", "lamp")
+    terminal.well("-C", other, "void", "LMP-000001", "--reason", "lost")
+    shutil.rmtree(other / "state")
+    terminal.well("-C", other, "ledger", "restore", "moved.db")
+    terminal("-C", other, "ledger", "adopt").refused(3, "this host will give the 3 free", "if one did, use --lost")
+    terminal("-C", other, "ledger", "adopt", "--lost").refused(3, "3 free identities will be put in quarantine")
+    terminal("-C", other, "ledger", "adopt", "--lost", "--only-copy").refused(2, "exclude each other")
+    done = json.loads(terminal.well("-C", other, "ledger", "adopt", "--lost", "--name", "lamp", "--json"))
+    assert done == {"adopted": True, "reason": "loss", "quarantined": 3}
+
+
+def test_a_rollback_that_only_a_person_knows_of(terminal: Terminal, lamp: Path) -> None:
+    """A host that holds the pool as far as it knows puts what is free in quarantine if a person says it is lost."""
+    done = json.loads(terminal.well("-C", lamp, "ledger", "adopt", "--lost", "--name", "lamp", "--json"))
+    assert done == {"adopted": True, "reason": "loss", "quarantined": 3}
+    terminal.well("-C", lamp, "generate", "--count", "1")
+    terminal.well("-C", lamp, "ledger", "check")
+
+
 def test_what_is_not_moved(terminal: Terminal, lamp: Path) -> None:
     """A move wants the recipient of a different, admitted host, and a yes."""
     own = terminal.well("-C", lamp, "station", "key").strip()

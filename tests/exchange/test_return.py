@@ -249,6 +249,68 @@ def test_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
     assert owner.json("handover")[0]["standing"] == "received"
 
 
+def test_a_board_that_was_erased_and_made_here_too(owner: Side, factory: Side) -> None:
+    """The return with the identity that is on the board no more is merged once the owner gives that one up; the one
+    here stays, and so do both when the factory voids its own. Nothing else can be given up so."""
+    owner.give(factory, "1.handover", "--count", "3")
+    factory.work(1, 2)
+    assert owner.work(1) == ["LMP-000004"]
+    path = returned(factory, "1.return")
+    there = f"board {mac(1)} is LMP-000004 here, and LMP-000001 there"
+    owner("merge", path).refused(5, there, "`rmfab void`", "`rmfab merge FILE --void SERIAL`")
+    owner("merge", path, "--void", "LMP-000001").refused(2, "--reason must not be empty")
+    because = ("--reason", "erased there")
+    owner("merge", path, "--void", "LMP-000004", *because).refused(3, "LMP-000004 is not out in a handover")
+    merged = owner.json("merge", path, "--void", "LMP-000001", *because)
+    assert (merged["kept"], merged["void"], merged["units"]) == (["LMP-000001"], 1, 1)
+    assert owner.states() == {"generated": 4, "verified": 2, "void": 1, "handed-over": 1}
+    factory.well("void", "LMP-000001", "--reason", "erased", "--yes")
+    owner.well("merge", returned(factory, "2.return"))
+    assert owner.states() == {"generated": 4, "verified": 2, "void": 1, "handed-over": 1}
+
+
+def test_a_unit_that_came_to_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
+    """A board of the factory that brought its identity home before the return did, and an identity that was voided in
+    quarantine, stay as they are here; the rest of the handover is merged, also by later returns."""
+    owner.well("ledger", "backup", "old.db")
+    owner.give(factory, "1.handover", "--count", "4")
+    factory.work(1, 2)
+    first = returned(factory, "1.return")
+    owner.well("ledger", "restore", "old.db", "--force")
+    owner.well("ledger", "adopt", "--name", "lamp")
+    bring_home(owner, "LMP-000001", board=1)
+    owner.well("void", "LMP-000003", "--reason", "replaced", "--yes")
+    assert owner.json("merge", first)["kept"] == ["LMP-000001"]
+    assert owner.states() == {"quarantined": 4, "claimed": 1, "verified": 1, "void": 1, "handed-over": 1}
+    factory.work(3, 4)
+    assert owner.json("merge", returned(factory, "2.return"))["kept"] == ["LMP-000003"]
+    assert owner.states() == {"quarantined": 4, "claimed": 1, "verified": 2, "void": 1}
+
+
+def test_two_boards_with_one_identity_after_a_loss(owner: Side, factory: Side) -> None:
+    """A copy of a factory's board that came to an owner that lost its ledger is named with both boards, until a person
+    has voided the identity."""
+    owner.well("ledger", "backup", "old.db")
+    owner.give(factory, "1.handover", "--count", "2")
+    factory.work(1)
+    path = returned(factory, "1.return")
+    owner.well("ledger", "restore", "old.db", "--force")
+    owner.well("ledger", "adopt", "--name", "lamp")
+    bring_home(owner, "LMP-000001", board=9)
+    owner("merge", path).refused(5, f"LMP-000001 is board {mac(9)} here, and {mac(1)} there")
+    owner.well("void", "LMP-000001", "--reason", "two boards have it", "--yes")
+    assert owner.json("merge", path)["kept"] == ["LMP-000001"]
+
+
+def bring_home(side: Side, serial: str, board: int) -> None:
+    """Give *board* the identity *serial*, which its flash carries."""
+    with side.open() as workspace:
+        found = workspace.ledger.identity_by_serial(serial)
+        assert found is not None
+        carried = Carried(node_id=found.node_id)
+        workspace.ledger.claim(mac(board), Wish("lamp"), station="desk", ts=NOON, carried=carried)
+
+
 def test_what_the_lost_ledger_gave_again(owner: Side, factory: Side) -> None:
     """An identity that was given back, merged and given to a board here, before the ledger was lost, is not given again
     when the return is merged once more; the board that carries it gets it. What is handed over later is free again."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rmfab.errors import InputError, IntegrityError
+from rmfab.errors import InputError, IntegrityError, StationError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.claim_terms import Wish
@@ -257,7 +257,8 @@ def test_a_receipt_that_may_be_written_stays_noted(tmp_path: Path) -> None:
     """If nobody knows whether a server has a receipt, only the same ledger may receive that handover again."""
 
     def receive(ledger: str, *errors: Exception) -> None:
-        with received(host(tmp_path, "factory"), "a" * 32, 1, ledger, "b" * 32, "here", Unsettled):
+        at = host(tmp_path, "factory")
+        with received(at, "a" * 32, 1, ledger, "b" * 32, "here", lambda: False, Unsettled):
             for error in errors:
                 raise error
 
@@ -267,6 +268,26 @@ def test_a_receipt_that_may_be_written_stays_noted(tmp_path: Path) -> None:
         receive("d" * 32, Unsettled("the connection was lost"))
     assert cause_of(receive, "c" * 32) == "handover-received"
     receive("d" * 32)
+
+
+def test_a_receipt_whose_record_could_not_be_written_stays_noted(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the disk of the state folder is full, or ^C comes, after the ledger has the identities, no other ledger of the
+    host receives them; the same one goes on."""
+    given, records = sides.hand_over(3)
+
+    def full(*_: object) -> None:
+        raise StationError("the disk is full", cause="no-state-folder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rmfab.ledger.host_record.Hold.add", full)
+        with pytest.raises(StationError):
+            sides.receive(given, records)
+    with Ledger.open(tmp_path / "second.db", create=True, host=host(tmp_path, "factory")) as second:
+        assert cause_of(sides.receive, given, records, second) == "handover-received"
+    assert sides.receive(given, records) == "lamp-0001-h1"
+    assert give(sides.factory, 1) == "LMP-000001"
 
 
 def test_a_lost_handover_is_void(sides: Sides) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from rmfab.errors import InputError, IntegrityError, LedgerError
 from rmfab.ledger.claim_terms import Carried, Wish
-from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import HostRecord
 from rmfab.ledger.pool_standing import AdoptionReason
@@ -158,6 +158,18 @@ def test_a_restored_dump_gives_nothing(restored, tmp_path, who):
         assert ledger.free("lamp") == 9
 
 
+def test_a_dump_that_is_restored_under_connected_stations(server, address, tmp_path):
+    """A station that stays connected, and misses nothing, gives nothing once an older dump has replaced the tables."""
+    name = address.partition("?")[0].rpartition("/")[2]
+    with opened(address, host(tmp_path, "one")) as one, opened(address, host(tmp_path, "two")) as two:
+        give(one, 1, "a")
+        saved = server.save(name)
+        give(two, 2, "b")
+        server.restore(saved, name, "--clean")
+        assert cause_of(give, one, 3, "a") == "not-pool-holder"
+        assert one.pool_standing().displaced
+
+
 def test_adopting_a_restored_server(restored, tmp_path):
     """After an adoption for a loss what was free is in quarantine; every host works on, and boards keep what they
     carry."""
@@ -167,6 +179,21 @@ def test_adopting_a_restored_server(restored, tmp_path):
     with opened(restored, host(tmp_path, "one")) as one, opened(restored, host(tmp_path, "two")) as two:
         assert give(one, 2, "a", carried=Carried("node-LMP-000002")).serial == "LMP-000002"
         assert {give(one, 3, "a").batch, give(two, 4, "b").batch} == {"lamp-0002"}
+        assert one.check() == ()
+
+
+@pytest.mark.parametrize("station", ["a", "renamed"])
+def test_what_waited_for_a_server_that_was_adopted(address, tmp_path, station):
+    """A station whose chain was closed by an adoption, or that has a new name, brings what it kept, once."""
+    with opened(address, host(tmp_path, "one")) as one:
+        serial = give(one, 1, "a").serial
+        one.adopt(AdoptionReason.LOSS, station="office", ts=now())
+        kept = Event(
+            now(), EventKind.STEP, serial=serial, step="flash", outcome=Outcome.PASS, state=State.FLASHED, seconds=1.0
+        )
+        for _ in range(2):
+            assert one.replay(station, [kept], {}) == ()
+        assert [past.event.kind for past in one.history(serial)].count(EventKind.STEP) == 1
         assert one.check() == ()
 
 
@@ -418,6 +445,46 @@ def test_a_transfer_that_was_interrupted(databases, tmp_path, monkeypatch):
     with opened(address, here) as target:
         assert give(target, 2).serial == "LMP-000002"
         assert target.check() == ()
+
+
+def test_a_transfer_that_was_killed_before_its_last_commit(tmp_path, monkeypatch):
+    """Also if the record names the new holder already, the same transfer completes it."""
+    here, there = host(tmp_path, "here"), tmp_path / "there.db"
+    with Ledger.open(tmp_path / FILE, create=True, host=here) as ledger:
+        make(ledger)
+        give(ledger, 1)
+
+        class Killed(BaseException):
+            pass
+
+        def killed(*_, **__):
+            raise Killed
+
+        monkeypatch.setattr("rmfab.ledger.transfer.chains.heads", killed)
+        with pytest.raises(Killed):
+            transfer(ledger, there, station=STATION, ts=now())
+        monkeypatch.undo()
+        transfer(ledger, there, station=STATION, ts=now())
+    with opened(there, here) as target:
+        assert give(target, 2).serial == "LMP-000002"
+        assert target.check() == ()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["on this host", "without the record"])
+def test_a_transfer_whose_target_is_lost(tmp_path, known):
+    """A ledger that was transferred is not transferred again after its target has gone: that has given identities. It
+    is adopted after a loss first, which puts what was free in quarantine."""
+    here, there = host(tmp_path, "here"), tmp_path / "there.db"
+    with Ledger.open(tmp_path / FILE, create=True, host=here) as ledger:
+        make(ledger)
+        give(ledger, 1)
+        transfer(ledger, there, station=STATION, ts=now())
+    for path in tmp_path.glob("there.db*"):
+        path.unlink()
+    with opened(tmp_path / FILE, here if known else host(tmp_path, "new")) as ledger:
+        assert cause_of(transfer, ledger, there, station=STATION, ts=now()) == "not-pool-holder"
+        assert ledger.adopt(AdoptionReason.LOSS, station=STATION, ts=now()).quarantined == 9
+        transfer(ledger, there, station=STATION, ts=now())
 
 
 def test_a_transfer_to_a_ledger_in_use(databases, address, tmp_path):

@@ -103,6 +103,19 @@ def test_a_lease_after_a_release(world: World) -> None:
     assert claim(world.two, 4) == ["LMP-000001"]
 
 
+def test_a_lease_whose_ledger_is_lost_is_not_released(world: World, terminal: Terminal) -> None:
+    """A station without the lease.db of a lease says so, with what the owner does; also if it has a newer lease."""
+    world.one.enter()
+    for path in world.one.root.glob("lease.db*"):
+        path.unlink()
+    told = "3 identities of lease 1 of this station cannot be given back from here", "`rmfab handover --lost 1`"
+    for given in ("this station has no lease", "3 identities given back"):
+        said = terminal("-C", world.one.root, "station", "release")
+        assert said.code == 0
+        assert all(words in said.err for words in (given, *told))
+        world.one.enter()
+
+
 def test_two_stations(world: World) -> None:
     """No identity is in two leases."""
     world.one.enter()

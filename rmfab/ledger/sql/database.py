@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from rmfab.ledger.sql.outage import Watcher
+from rmfab.ledger.sql.statement import Asked
 
 T = TypeVar("T")
 
@@ -48,6 +49,10 @@ class LedgerServer(Protocol):
 
     def place(self, connection: Connection) -> str:
         """Return where the database is: that changes if it is restored, cloned, or replaced by a replica."""
+
+    @property
+    def foreseen(self) -> Sequence[Asked]:
+        """What `place` asks each time, for `foresee`."""
 
     def occupy(self, connection: Connection, station: str) -> None:
         """Let no other host write as *station* as long as this one is connected, in a write transaction.

@@ -39,7 +39,7 @@ from rmfab.ledger.sql.postgres_errors import Conflict, explain
 from rmfab.ledger.sql.postgres_link import Link, LinkWatch, connect, reaches
 from rmfab.ledger.sql.postgres_pipeline import ServerAnswer
 from rmfab.ledger.sql.server_address import ServerAddress
-from rmfab.ledger.sql.statement import driver
+from rmfab.ledger.sql.statement import Asked, driver, of_text
 from rmfab.ledger.sql.station_lock import StationLock
 from rmfab.ledger.sql.upgrade import needs_upgrade, refuse_other_revision, upgrade_schema
 
@@ -80,10 +80,11 @@ _PLACE = """
 SELECT (SELECT system_identifier FROM pg_control_system())::text
     || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
     || '/' || (SELECT oid FROM pg_database WHERE datname = current_database())
-    || '/' || 'event'::regclass::oid
 """
-"""The cluster, its timeline (new after a restore to a point in time, or when a replica takes over), the database, and
-the table: a restored dump has new ones."""
+"""The cluster, its timeline (new after a restore to a point in time, or when a replica takes over), and the database: a
+restored dump has a new one. A connection does not outlive them."""
+_TABLE = of_text("SELECT CAST(to_regclass('event') AS oid)")
+"""The table: it is new if a dump was restored into the same database, under the connections of the stations."""
 
 
 class PostgresDatabase:
@@ -293,11 +294,17 @@ class PostgresDatabase:
             attempts.pause(unsettled)
 
     def place(self, connection: Connection) -> str:
-        """See `LedgerServer.place`. A connection does not outlive a restore of its server."""
+        """See `LedgerServer.place`."""
         found = connection.info.get("rmfab_place")
         if found is None:
             found = connection.info["rmfab_place"] = connection.exec_driver_sql(_PLACE).scalar_one()
-        return str(found)
+        ((table,),) = _TABLE.tuples(connection, {})
+        return f"{found}/{table}"
+
+    @property
+    def foreseen(self) -> Sequence[Asked]:
+        """See `LedgerServer.foreseen`."""
+        return ((_TABLE, {}),)
 
     def occupy(self, connection: Connection, station: str) -> None:
         """See `LedgerServer.occupy`."""
