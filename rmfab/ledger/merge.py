@@ -114,7 +114,7 @@ def merge(
             "this return is about identities of a different ledger", hint="give the right workspace with -C DIR"
         )
     if _was_merged(connection, told):
-        return Merged(again=True)
+        return Merged(again=True, voided=handovers.give_up(connection, ledger_id, station, ts, told.received, dead))
     known = {one.number: one for one in handovers.handovers(connection)}
     for number, receiver in told.received.items():
         proof = told.proofs.get(number)

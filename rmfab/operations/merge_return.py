@@ -124,7 +124,8 @@ def warn_of_quarantine(count: int, terminal: Terminal) -> None:
 
 def _say(told: Returned, merged: Merged, terminal: Terminal) -> None:
     if merged.again:
-        terminal.say(f"return {told.number} was merged before; nothing to do")
+        done = f"{merged.voided} void" if merged.voided else "nothing to do"
+        terminal.say(f"return {told.number} was merged before; {done}")
         return
     parts = [counted(merged.events, "event"), counted(merged.units, "new unit")]
     parts += [counted(merged.given_back, "identity", "identities") + " given back"] if merged.given_back else []

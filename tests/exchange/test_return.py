@@ -264,9 +264,14 @@ def test_a_board_that_was_erased_and_made_here_too(owner: Side, factory: Side) -
     merged = owner.json("merge", path, "--void", "LMP-000001", *because)
     assert (merged["kept"], merged["void"], merged["units"]) == (["LMP-000001"], 1, 1)
     assert owner.states() == {"generated": 4, "verified": 2, "void": 1, "handed-over": 1}
+    assert "nothing to do" in owner.well("merge", path, "--void", "LMP-000001", *because).err
+    owner("merge", path, "--void", "LMP-000002", *because).refused(3, "it is verified", "`rmfab void LMP-000002")
     factory.well("void", "LMP-000001", "--reason", "erased", "--yes")
     owner.well("merge", returned(factory, "2.return"))
     assert owner.states() == {"generated": 4, "verified": 2, "void": 1, "handed-over": 1}
+    assert "merged before; 1 void" in owner.well("merge", path, "--void", "LMP-000003", *because).err
+    assert owner.states() == {"generated": 4, "verified": 2, "void": 2}
+    owner.well("ledger", "check")
 
 
 def test_a_unit_that_came_to_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
