@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -24,7 +24,8 @@ class CpuGroup:
     def add(self, processes: Iterable[int]) -> None:
         """Move *processes* here; those that they start will be here, too."""
         for pid in processes:
-            (self._folder / "cgroup.procs").write_text(str(pid))
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                (self._folder / "cgroup.procs").write_text(str(pid))
 
     def remove(self) -> None:
         """Remove the group as soon as its processes have ended."""

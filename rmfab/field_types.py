@@ -13,14 +13,17 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 def mistyped(value: Any) -> str | None:
     """Return the name of the first field of the dataclass *value* that is not of its type, None if all are."""
-    fields = vars(value)
-    types = _types(type(value))  # type: ignore[arg-type]  # a class is hashable
-    return next((name for name, allowed in types if not isinstance(fields[name], allowed)), None)
+    names, types = _types(type(value))  # type: ignore[arg-type]  # a class is hashable
+    found = list(map(vars(value).__getitem__, names))
+    if all(map(isinstance, found, types)):  # each event and each unit that is read comes here
+        return None
+    return next(name for name, one, allowed in zip(names, found, types, strict=True) if not isinstance(one, allowed))
 
 
 @lru_cache
-def _types(kind: type[Any]) -> tuple[tuple[str, tuple[type, ...]], ...]:
-    return tuple((name, _plain(hint)) for name, hint in get_type_hints(kind).items())
+def _types(kind: type[Any]) -> tuple[tuple[str, ...], tuple[tuple[type, ...], ...]]:
+    hints = get_type_hints(kind)
+    return tuple(hints), tuple(map(_plain, hints.values()))
 
 
 def _plain(hint: object) -> tuple[type, ...]:
