@@ -23,7 +23,10 @@ class GitAnswer:
 
 
 def ask_git(folder: Path, *arguments: str) -> GitAnswer:
-    """Run git in *folder* with its English messages. Nothing that a work tree from elsewhere configures is run."""
+    """Run git in *folder* with its English messages, and none of the programs that a work tree from elsewhere names.
+
+    Only `status` may run one: a filter, which tells whether a file was changed (gitattributes).
+    """
     command = ["git", "-C", str(folder), *_RUN_NOTHING, *arguments]
     english = {**os.environ, "LC_ALL": "C"}
     try:
