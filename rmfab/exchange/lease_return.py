@@ -14,7 +14,7 @@ from typing import Any
 
 from rmfab.errors import IntegrityError
 from rmfab.exchange.return_file import BLOCK, document_of, read_document
-from rmfab.ledger.handovers import Handover, Lessee, Terms
+from rmfab.ledger.handovers import LATER, Handover, Lessee, Terms
 from rmfab.ledger.merge import Merged, Returned
 from rmfab.ledger.receipts import Return
 from rmfab.ledger.store import Ledger
@@ -22,8 +22,6 @@ from rmfab.ledger.stored_events import FIELDS
 from rmfab.signing import canonical
 
 _COLUMNS = (*FIELDS, "chain", "seq")
-_NOT_YET = ("lost", "written", "receiver", "settled")
-"""What a handover gets later."""
 
 
 def merge_lease(shared: Ledger, lease: Ledger, *, station: str, ts: str, unused: bool = False) -> Merged:
@@ -47,7 +45,7 @@ def merge_lease(shared: Ledger, lease: Ledger, *, station: str, ts: str, unused:
 
 def lease_text(given: Handover) -> str:
     """Return *given*, as it was leased, as text: what the ledger of the lease keeps of it."""
-    value = {name: one for name, one in dataclasses.asdict(given).items() if name not in _NOT_YET}
+    value = {name: one for name, one in dataclasses.asdict(given).items() if name not in LATER}
     return canonical.encode(value).decode()
 
 

@@ -75,7 +75,11 @@ class Handover:
     @property
     def agreed(self) -> Handover:
         """What the owner signed: the handover without what became of it."""
-        return replace(self, lost=False, written=False, receiver=None, settled=frozenset())
+        return replace(self, **LATER)
+
+
+LATER: Mapping[str, Any] = {"lost": False, "written": False, "receiver": None, "settled": frozenset()}
+"""What a handover gets later, as it is at first."""
 
 
 def hand_over(
@@ -205,11 +209,7 @@ def declare_lost(connection: Connection, ledger_id: str, station: str, ts: str, 
         raise InputError(f"handover {number} {what}", hint="list them with `rmfab handover`", cause="handed-over")
     voided = 0
     while some := page(connection, number, -1):
-        events = [
-            Event(ts, EventKind.VOID, batch=one.batch, serial=one.name, state=State.VOID, cause="void", reason=reason)
-            for one in some
-        ]
-        append(connection, ledger_id, station, events)
+        append(connection, ledger_id, station, [one.voided(ts, reason) for one in some])
         table = schema.identity
         values = {"state": State.VOID.value, "void_ts": ts, "cause": "void", "reason": reason}
         names = [one.name for one in some]
@@ -243,9 +243,7 @@ def give_up(
                 hint=f'`rmfab void {one.serial} --reason "…"` retires what is yours',
                 cause="handed-over",
             )
-        event = Event(
-            ts, EventKind.VOID, batch=one.batch, serial=one.name, state=State.VOID, cause="void", reason=reason
-        )
+        event = one.voided(ts, reason)
         append(connection, ledger_id, station, [event], standing_changes({one.name: project(one.standing, event)}))
         voided += 1
     return voided

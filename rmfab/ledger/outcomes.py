@@ -86,20 +86,7 @@ def void(
                 hint="run the command again to see what it is now",
                 cause="state",
             )
-    events = [
-        Event(
-            ts,
-            EventKind.VOID,
-            batch=identity.batch,
-            serial=identity.name,
-            mac=identity.mac,
-            state=State.VOID,
-            cause="void",
-            reason=reason,
-        )
-        for identity in live
-    ]
-    _take(connection, ledger_id, station, events)
+    _take(connection, ledger_id, station, [identity.voided(ts, reason) for identity in live])
     return tuple(by_name(connection, name) or identity for name, identity in chosen.items())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,7 @@ from rmfab.errors import InputError
 from rmfab.field_types import mistyped
 from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord, is_pool_name
+from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import damaged
@@ -223,6 +224,21 @@ class LedgerIdentity:
     def finished(self) -> bool:
         """Whether nothing is left to be done: the unit is verified, and has a label."""
         return self.standing.state is State.VERIFIED and self.standing.labelled_count > 0
+
+    def voided(self, ts: str, reason: str, slot: str | None = None, details: Mapping[str, Any] | None = None) -> Event:
+        """Return the event with which the identity is void from *ts* on."""
+        return Event(
+            ts,
+            EventKind.VOID,
+            batch=self.batch,
+            serial=self.name,
+            mac=self.mac,
+            slot=slot,
+            state=State.VOID,
+            cause="void",
+            reason=reason,
+            details=details or {},
+        )
 
 
 def refuse_handed_over(identity: LedgerIdentity) -> None:

@@ -59,17 +59,6 @@ def predecessors(connection: Connection, name: str) -> frozenset[str]:
 
 def voided(old: LedgerIdentity, successor: str, claim: Event, reason: str) -> Event:
     """Return the event with which *old* is void, as its board is claimed for *successor*."""
-    event = Event(
-        claim.ts,
-        EventKind.VOID,
-        batch=old.batch,
-        serial=old.name,
-        mac=old.mac,
-        slot=claim.slot,
-        state=State.VOID,
-        cause="void",
-        reason=reason,
-        details={SUCCESSOR: successor},
-    )
+    event = old.voided(claim.ts, reason, claim.slot, {SUCCESSOR: successor})
     project(old.standing, event)
     return event

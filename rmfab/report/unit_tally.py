@@ -70,8 +70,18 @@ class UnitVerdict(NamedTuple):
         """Return the verdict *end* of a line, after *steps*."""
         done = tuple(steps)
         unit, step = end.serial or end.mac or "", decisive(end, done)
-        known = cls(end.ts, unit, end.slot, end.outcome, verifies(done), step, end.cause, end.reason, end.seconds)
-        return known._replace(bound=end.serial is not None)
+        return cls(
+            end.ts,
+            unit,
+            end.slot,
+            end.outcome,
+            verifies(done),
+            step,
+            end.cause,
+            end.reason,
+            end.seconds,
+            bound=end.serial is not None,
+        )
 
 
 class UnitTally:

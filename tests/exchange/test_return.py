@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import BatchUsedUp
-from rmfab.ledger.claim_terms import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Claim, Wish
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.label_words import LabelWord
 from rmfab.ledger.states import State
@@ -307,13 +307,13 @@ def test_two_boards_with_one_identity_after_a_loss(owner: Side, factory: Side) -
     assert owner.json("merge", path)["kept"] == ["LMP-000001"]
 
 
-def bring_home(side: Side, serial: str, board: int) -> None:
-    """Give *board* the identity *serial*, which its flash carries."""
+def bring_home(side: Side, serial: str, board: int) -> Claim:
+    """Give *board* the identity *serial*, which its flash carries; return the claim."""
     with side.open() as workspace:
         found = workspace.ledger.identity_by_serial(serial)
         assert found is not None
         carried = Carried(node_id=found.node_id)
-        workspace.ledger.claim(mac(board), Wish("lamp"), station="desk", ts=NOON, carried=carried)
+        return workspace.ledger.claim(mac(board), Wish("lamp"), station="desk", ts=NOON, carried=carried)
 
 
 def test_what_the_lost_ledger_gave_again(owner: Side, factory: Side) -> None:
@@ -323,18 +323,12 @@ def test_what_the_lost_ledger_gave_again(owner: Side, factory: Side) -> None:
     owner.well("ledger", "backup", "old.db")
     owner.well("merge", returned(factory, "1.return", "--unused"))
     assert owner.work(1) == ["LMP-000001"]
-    with owner.open() as workspace:
-        found = workspace.ledger.identity_by_serial("LMP-000001")
-    assert found is not None
     owner.well("ledger", "restore", "old.db", "--force")
     owner.well("ledger", "adopt", "--name", "lamp")
     assert owner.json("merge", "1.return")["quarantined"] == 2
-    with owner.open() as workspace:
-        with pytest.raises(BatchUsedUp):
-            owner.claim(workspace, 2)
-        wish, carried = Wish("lamp"), Carried(node_id=found.node_id)
-        given = workspace.ledger.claim(mac(1), wish, station="desk", ts=NOON, carried=carried)
-    assert given.identity.serial == "LMP-000001"
+    with owner.open() as workspace, pytest.raises(BatchUsedUp):
+        owner.claim(workspace, 2)
+    assert bring_home(owner, "LMP-000001", board=1).identity.serial == "LMP-000001"
     owner.well("generate", "--count", "2", "--batch", "more")
     card, printed = factory.card()
     owner.well("handover", "more", "--to", card, "--fingerprint", printed, "-o", "2.handover")

@@ -41,6 +41,8 @@ T = TypeVar("T")
 
 _BEGIN = "rmfab_begin"
 """Execution option: the statement that starts a transaction on this connection."""
+_SETTLING_SECONDS = 5.0
+"""How long a ledger that is replaced is waited for: a different process may be reading it."""
 
 
 class SqliteDatabase:
@@ -288,10 +290,8 @@ def _set_aside(path: Path) -> Path | None:
     """
     there = path.exists()
     if there:
-        with (
-            suppress(sqlite3.Error),
-            closing(connect(path, WRITABLE, 5.0)) as connection,
-        ):  # a damaged one is kept as it is
+        # A damaged one is kept as it is.
+        with suppress(sqlite3.Error), closing(connect(path, WRITABLE, _SETTLING_SECONDS)) as connection:
             _settle(connection, path)
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     if there:
