@@ -123,7 +123,8 @@ def restore_(source: Path, force: bool) -> None:
     """Put the backup FILE in place of the ledger.
 
     The backup is checked first; the ledger that was here is kept under a new name. The restored ledger is for reading:
-    identities may have been given since the backup. `rmfab ledger adopt` makes it the one that gives identities.
+    identities may have been given since the backup. `rmfab ledger adopt`, after a loss with --lost, makes it the one
+    that gives identities.
     """
     from rmfab.operations.pool import restore
     from rmfab.workspace.workspace import open_workspace

@@ -133,8 +133,8 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
         raise InputError(
             "a backup is not restored into a database in use",
             where=workspace.ledger.where,
-            hint="set RMFAB_LEDGER to the backup, adopt it (`rmfab ledger adopt`), and bring it to an empty database "
-            "(`rmfab ledger copy`)",
+            hint="set RMFAB_LEDGER to the backup, adopt it (`rmfab ledger adopt --lost`), and bring it to an empty "
+            "database (`rmfab ledger copy`)",
             cause="ledger-url",
         )
     from rmfab.ledger.restore import restore as restore_ledger
@@ -153,7 +153,7 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
     kept = restore_ledger(source, target)
     if kept is not None:
         terminal.say(f"the ledger that was here is {kept.name} now")
-    terminal.say(f"restored {source}; it gives no identities before `rmfab ledger adopt`")
+    terminal.say(f"restored {source}; it gives no identities before `rmfab ledger adopt`, after a loss with --lost")
     return kept
 
 
