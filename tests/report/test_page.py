@@ -174,9 +174,11 @@ def test_on_paper(page: Browser) -> None:
 
 
 def test_a_narrow_window(browser: Browser, tmp_path: Path) -> None:
-    """The head of the page fits a telephone: what is long in it, such as a digest, is broken."""
+    """The page fits a telephone: what is long in its head, such as a digest, is broken, and a wide table scrolls."""
     at = tmp_path / "r.html"
     at.write_text(written(report([history("U1", run("U1", 1))], product="p" * 90)), encoding="utf-8")
     browser.open(at, width=380, height=900)
     wide = "[...document.querySelectorAll('h1, h1 ~ p')].filter(one => one.scrollWidth > one.clientWidth).length"
     assert (browser.evaluate("document.querySelectorAll('h1, h1 ~ p').length") > 2, browser.evaluate(wide)) == (True, 0)
+    page = "document.documentElement"
+    assert browser.evaluate(f"{page}.scrollWidth <= {page}.clientWidth")
