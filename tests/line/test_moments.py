@@ -170,8 +170,9 @@ def test_own_usb_that_comes_back_as_another_board(factory, monkeypatch):
     assert list(factory.states().values()) == ["flashed"]
 
 
-def test_bug_of_rmfab(factory, monkeypatch):
+def test_bug_of_rmfab(factory, monkeypatch, tmp_path):
     """A bug on one slot ends its unit as ERROR and the command with 70; the unit on the other slot passes."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the traceback is written there
     with serve([spec(), spec(index=1)]) as (board, other):
         before_step(monkeypatch, Step.FLASH, board.url, lambda: 1 // 0)
         said = factory.run(board.url, other.url)

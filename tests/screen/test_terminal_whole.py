@@ -159,7 +159,7 @@ def test_a_bug(factory: Factory, tmp_path: Path) -> None:
     with serve([spec()]) as (board,):
         argv = screen(board)
         path = f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"
-        window = Window(argv, factory.root, PYTHONPATH=path)
+        window = Window(argv, factory.root, PYTHONPATH=path, TMPDIR=str(tmp_path))
         try:
             assert window.wait() == 70
             window.drain()
