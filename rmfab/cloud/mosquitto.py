@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -32,16 +31,6 @@ def find_mosquitto() -> str:
             cause="no-mosquitto",
         )
     return found
-
-
-def free_port(address: str) -> int:
-    """Return a TCP port of *address* that is free now. Raise StationError (cause `port-in-use`)."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError as error:
-            raise cannot_listen(address, 0, str(error.strerror)) from None
-        return int(probe.getsockname()[1])
 
 
 class Mosquitto:

@@ -13,10 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from rmfab.cloud.broker_files import BrokerFolder, BrokerSettings, write_files
-from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port, reachable
+from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, reachable
 from rmfab.errors import InputError, UsageError
 from rmfab.files import read_input
 from rmfab.identity.ca import load_workspace_certificate
+from rmfab.listening import free_port
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.product.product import MQTT_HOST_PLACEHOLDER

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 import threading
 
 import pytest
@@ -12,9 +11,11 @@ from serial.tools.list_ports_common import ListPortInfo
 from rmfab.board.native_usb import is_native_usb, returned, usb_number
 from rmfab.board.port import _opening_error, open_port, plugged_in
 from rmfab.errors import PortError
+from rmfab.listening import free_port
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.spec import BoardSpec, PortKind
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -70,10 +71,8 @@ def test_absent_port(tmp_path):
 @pytest.mark.parametrize("scheme", ["rfc2217", "socket"])
 def test_nothing_listens(scheme):
     """A network port that refuses connections is absent."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        number = server.getsockname()[1]
     with pytest.raises(PortError) as caught:
-        open_port(f"{scheme}://127.0.0.1:{number}")
+        open_port(f"{scheme}://127.0.0.1:{free_port('127.0.0.1')}")
     assert caught.value.cause == "port-absent"
 
 
@@ -145,7 +144,7 @@ def test_second_client(link):
             assert caught.value.cause == "port-busy"
         else:
             second = open_port(board.url)
-            second.timeout = 1.0
+            second.timeout = PATIENCE
             with pytest.raises(serial.SerialException):
                 second.read(1)
             second.close()

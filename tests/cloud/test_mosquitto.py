@@ -15,9 +15,10 @@ from rmfab.cloud.broker import Broker
 from rmfab.cloud.broker_files import BrokerFolder
 from rmfab.cloud.check_unit import Gate, check_broker, check_unit, probe
 from rmfab.cloud.credentials import ClientPair, CloudUnit
-from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port
+from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto
 from rmfab.cloud.witness import watching
 from rmfab.errors import StationError
+from rmfab.listening import free_port
 from rmfab.product.vocabulary import KeyKind
 from tests.cloud.lab import NOW, Lab
 

@@ -16,10 +16,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from rmfab.cloud.broker_files import BrokerFolder
 from rmfab.cloud.broker_link import open_link
 from rmfab.cloud.credentials import ClientPair
-from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port
+from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto
 from rmfab.cloud.node_watch import NodeMessage, NodeWatch
 from rmfab.cloud.witness import Witness, watching
 from rmfab.errors import StationError
+from rmfab.listening import free_port
 from tests.cloud.lab import Lab
 from tests.patience import PATIENCE, until
 
@@ -295,7 +296,7 @@ def test_a_witness_without_rights(tmp_path: Path) -> None:
     """A witness to which nothing is delivered is the station's error, at its start."""
     place = place_in(tmp_path)
     (BrokerFolder(place.lab.folder.root).root / "acl").write_text("user nobody\ntopic readwrite #\n")
-    broker = place.lab.broker(place.port, patience=3)
+    broker = place.lab.broker(place.port, patience=10)
     with place.serving(), pytest.raises(StationError) as told, watching(broker, place.lab.witness, lambda: None):
         pass
     assert told.value.cause == "witness"

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from rmfab.cloud.broker_files import BrokerFolder
-from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port
+from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto
 from rmfab.identity.ca import CertificateAuthority
+from rmfab.listening import free_port
 from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import Entry, EntryKind
@@ -32,7 +33,7 @@ from tests.patience import PATIENCE
 pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
 HOST = "mqtt.example.org"
-EXPIRES = 10.0
+EXPIRES = 15.0
 """Seconds of a limit that must expire; until then a unit that can must have connected."""
 EDITS = (
     ("join = false", "join = true"),
@@ -94,11 +95,11 @@ class Line:
 @contextmanager
 def opened(root: Path, edits: tuple[tuple[str, str], ...] = EDITS, **firmware: object) -> Iterator[Shop]:
     """Yield a factory with such firmware, and its broker."""
-    lab, port = Lab(root, names=(HOST, "localhost")), free_port("127.0.0.1")
+    lab = Lab(root, names=(HOST, "localhost"))
     compiled = {"server_root": lab.folder.ca.read_text()} | firmware
     factory = found(root / "ws", units=8, edits=edits, **compiled)
     lab.ca = CertificateAuthority.load(factory.workspace.ca_folder, lambda _: None, now())
-    lab.write(lab.folder, port)
+    lab.write(lab.folder, port := free_port("127.0.0.1"))
     with Mosquitto(find_mosquitto(), lab.folder, lab.settings(port)):
         yield Shop(factory, lab, port)
 

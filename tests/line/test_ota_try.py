@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port
+from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto
 from rmfab.identity.ca import CertificateAuthority
 from rmfab.line import over_the_air
+from rmfab.listening import free_port
 from rmfab.nvs.packing import pack
 from rmfab.nvs.table import Entry, EntryKind
 from rmfab.operations.trace import trace_unit
@@ -112,13 +113,13 @@ class Bench:
 def shop(tmp_path_factory: pytest.TempPathFactory, papers: Papers) -> Iterator[Shop]:
     """One broker and one factory for all; its firmware trusts the broker and the server of the images."""
     root = tmp_path_factory.mktemp("shop")
-    lab, port = Lab(root, names=(HOST, "localhost")), free_port("127.0.0.1")
+    lab = Lab(root, names=(HOST, "localhost"))
     roots = lab.folder.ca.read_text() + papers.ca.read_text()
     factory = found(root / "ws", units=4, server_root=roots)
     rmfab(factory, "release", "keygen", "-o", root / "release.key", "--no-passphrase")
     rmfab(factory, "trust", "add", root / "release.pub", "--role", "release")
     lab.ca = CertificateAuthority.load(factory.workspace.ca_folder, lambda _: None, now())
-    lab.write(lab.folder, port)
+    lab.write(lab.folder, port := free_port("127.0.0.1"))
     with Mosquitto(find_mosquitto(), lab.folder, lab.settings(port)):
         yield Shop(factory, lab, port)
 
@@ -249,7 +250,7 @@ class TestFailed:
 
     def test_no_broker(self, bench: Bench) -> None:
         """A version that does not trust its broker rolls back after its wait, and the console says why."""
-        to = bench.bundle("2.0.0", 3, server_root=bench.papers.ca.read_text(), rollback_wait=2)
+        to = bench.bundle("2.0.0", 3, server_root=bench.papers.ca.read_text(), rollback_wait=10)
         with bench.board() as (board,):
             bench.flash(board)
             said = bench.try_(board, to)

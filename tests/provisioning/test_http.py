@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError, StationError, UnitFault
+from rmfab.listening import free_port
 from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused, Stalled, WrongPop
 from rmfab.provisioning.http import CutShort, HttpReply, HttpTransport, _parse_head, read_reply
 from rmfab.provisioning.session import open_session
@@ -110,10 +111,8 @@ def test_an_answer_that_drips() -> None:
 
 def test_nobody_there() -> None:
     """An address without a server is a station error, with a hint that names where the address comes from."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     with pytest.raises(StationError) as caught:
-        HttpTransport(f"http://127.0.0.1:{port}").exchange("proto-ver", b"")
+        HttpTransport(f"http://127.0.0.1:{free_port('127.0.0.1')}").exchange("proto-ver", b"")
     assert caught.value.cause == "unreachable"
     assert "--unit-url" in str(caught.value.hint)
 

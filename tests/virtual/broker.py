@@ -14,7 +14,8 @@ from typing import Any
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port
+from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto
+from rmfab.listening import free_port
 from rmfab.virtual.network import FACTORY_NETWORK, AccessPoint, Route
 from tests.cloud.lab import Lab
 from tests.patience import PATIENCE

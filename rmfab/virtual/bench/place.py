@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Self
 
 from rmfab.errors import InputError, cannot_listen
+from rmfab.listening import LOOPBACK
 from rmfab.virtual.bench.board import Board
 from rmfab.virtual.bench.mqtt_port import MqttPort
 from rmfab.virtual.bench.ota_update import UpdateRefused, update
-from rmfab.virtual.bench.ports import LOOPBACK, Port, make_port
+from rmfab.virtual.bench.ports import Port, make_port
 from rmfab.virtual.bench.provisioning_http import ProvisioningPort
 from rmfab.virtual.control import CONTROL_COMMANDS
 from rmfab.virtual.faults import FaultCall

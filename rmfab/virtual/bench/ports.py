@@ -13,12 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from rmfab.listening import LOOPBACK
 from rmfab.virtual.bench.board import Board, Mode
 from rmfab.virtual.bench.rfc2217 import SIGNATURE, Line, TelnetPort
 from rmfab.virtual.chip.uart import ROM_BAUD
 from rmfab.virtual.spec import PortKind
-
-LOOPBACK = "127.0.0.1"
 
 
 class Port(Protocol):

@@ -16,10 +16,10 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rmfab.listening import LOOPBACK
 from rmfab.virtual.bench.board import Board
 from rmfab.virtual.faults import BoardFault
 
-_LOOPBACK = "127.0.0.1"
 _BACKLOG = 5
 _MOST_HEADERS = 1024
 _MOST_BODY = 4096
@@ -54,9 +54,9 @@ class ProvisioningPort:
         self._socket.setblocking(False)
         if os.name == "posix":  # elsewhere it would let other processes bind the same number
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((_LOOPBACK, self._number))
+        self._socket.bind((LOOPBACK, self._number))
         self._number = self._socket.getsockname()[1]
-        self.url = f"http://{_LOOPBACK}:{self._number}"
+        self.url = f"http://{LOOPBACK}:{self._number}"
 
     def close(self) -> None:
         """Release the port number."""

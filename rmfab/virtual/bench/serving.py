@@ -12,15 +12,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rmfab.errors import StationError
 from rmfab.files import make_folder
+from rmfab.listening import LOOPBACK, free_ports
 from rmfab.product.vocabulary import Chip
 from rmfab.signals import undisturbed
 from rmfab.virtual.bench.kept_boards import KeptBoard, keep_boards, read_boards
@@ -113,8 +115,10 @@ def run(
         folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rmfab-boards-")))
         if state is not None:
             stack.enter_context(_alone(state))
-            known = {} if renumber else read_boards(state)
-            specs = [_kept(spec, state, known.get(index)) for index, spec in enumerate(specs)]
+            known = read_boards(state)
+            kept = {} if renumber else known
+            specs = [_kept(spec, state, kept.get(index)) for index, spec in enumerate(specs)]
+            specs = _numbered(specs, [board.numbers for board in known.values()])
         try:
             with asyncio.Runner(loop_factory=partial(_loop, specs)) as runner:
                 runner.run(_run(specs, folder, announce, state is not None, with_parent))
@@ -193,6 +197,13 @@ def _kept(spec: BoardSpec, state: Path, known: KeptBoard | None) -> BoardSpec:
     flash = spec.flash_file or state / f"{spec.chip.value}-{spec.index}.bin"
     numbers = spec.numbers if known is None else spec.numbers.completed_by(known.numbers)
     return replace(spec, flash_file=flash, numbers=numbers)
+
+
+def _numbered(specs: Sequence[BoardSpec], before: Iterable[BoardNumbers]) -> list[BoardSpec]:
+    """Return *specs* with TCP ports that will be free when they are served again; new ones are not in *before*."""
+    given = {number for numbers in (*before, *(spec.numbers for spec in specs)) for number in astuple(numbers)}
+    free = iter(free_ports(LOOPBACK, 3 * len(specs), given))
+    return [replace(spec, numbers=spec.numbers.completed_by(BoardNumbers(*islice(free, 3)))) for spec in specs]
 
 
 def _handle(line: bytes) -> BoardHandle:

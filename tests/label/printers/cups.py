@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rmfab.label.printers.open_printer import open_printer
+from rmfab.listening import free_port
 from tests.patience import PATIENCE, until
 
 _CONFIGURATION = """\
@@ -86,7 +87,7 @@ def cups() -> Iterator[tuple[str, Path]]:
     for name in ("root", "spool/tmp", "cache", "state"):
         (root / name).mkdir(parents=True)
     (root / "cache").chmod(0o777)
-    port = _free_port()
+    port = free_port("127.0.0.1")
     (root / "cupsd.conf").write_text(_CONFIGURATION.format(port=port, root=root))
     (root / "cups-files.conf").write_text(_FILES.format(root=root))
     cupsd = shutil.which("cupsd") or "/usr/sbin/cupsd"
@@ -126,7 +127,7 @@ def ipp_printer(folder: Path) -> Iterator[str]:
     makes jobs fail, `stuck` keeps them from ending. `paper` contains how many labels come out before the one with which
     the roll ends; with `half`, only half of that one comes out. Remove it to load labels.
     """
-    bus, script, port = folder / "bus", folder / "print.sh", _free_port()
+    bus, script, port = folder / "bus", folder / "print.sh", free_port("127.0.0.1")
     (folder / "bus.conf").write_text(_BUS.format(socket=bus))
     script.write_text(_SCRIPT.format(root=folder))
     script.chmod(0o755)
@@ -165,11 +166,6 @@ def _running(command: list[str], output: Path, **environment: str) -> Iterator[N
                 process.wait(10)
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

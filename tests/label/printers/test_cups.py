@@ -17,6 +17,7 @@ from rmfab.label.printers.discovery import cups_queues
 from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.printers.printer import Delivery, PrinterFault
 from rmfab.label.raster import Raster
+from rmfab.listening import free_port
 from rmfab.virtual.printers.spec import PrinterKind
 from tests.label.printers.bench import PATIENT, QUICK, noise, printed, printing
 from tests.label.printers.cups import add_queue, cups, ipp_printer
@@ -65,8 +66,7 @@ def test_driver_of_cups(server, tmp_path, width, height):
 
 def test_dead_printer(server):
     """A printer that is away aborts the job, which does not come out when it is back."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
-        port = place.getsockname()[1]
+    port = free_port("127.0.0.1")
     add_queue(server, "DEAD", f"socket://127.0.0.1:{port}", RAW)
     error = _fault(f"zpl+cups://{server}/DEAD", QUICK)
     assert error.in_doubt

@@ -34,7 +34,8 @@ process.stdout.write(await api.zplToBase64Async(zpl, 40, 30, 8));
 def renderer() -> Path:
     """The folder of the renderer, installed at the first run and kept."""
     if not (_ROOT / "node_modules" / "zpl-renderer-js").is_dir():
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(_ROOT), _PACKAGE]
+        quick = ("--silent", "--no-audit", "--no-fund", "--prefer-offline")
+        command = ["npm", "install", *quick, "--prefix", str(_ROOT), _PACKAGE]
         subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     (_ROOT / "render.mjs").write_text(_SCRIPT)
     return _ROOT

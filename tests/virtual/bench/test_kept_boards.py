@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 import serial
 
 from rmfab.errors import InputError, StationError, UsageError
+from rmfab.listening import free_port
 from rmfab.operations.serve_boards import BoardsRequest
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, PortKind, serve
@@ -61,6 +63,13 @@ def test_new_ports(tmp_path: Path) -> None:
     assert json.loads(board_command("--json", "--state", str(tmp_path)).out)["url"] == second["url"]
 
 
+def test_kept_ports_are_no_clients(tmp_path: Path) -> None:
+    """A port that a folder keeps is one that no outgoing connection gets while the boards are not served."""
+    addresses(TWO, tmp_path)
+    kept = read_boards(tmp_path).values()
+    assert all(number < 32768 for board in kept for number in astuple(board.numbers))
+
+
 def test_fixed_ports() -> None:
     """The first board has the ports from --tcp-port on, and each next one those 10 higher."""
     specs = BoardsRequest(count=3, tcp_port=4000).specs()
@@ -75,9 +84,7 @@ def test_fixed_ports() -> None:
 def test_fixed_ports_are_served(tmp_path: Path) -> None:
     """The ports that were asked for win over those of the folder, and are kept."""
     first = addresses(TWO[:1], tmp_path)[0]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
+    number = free_port("127.0.0.1")
     with serve([BoardSpec(Chip.ESP32C3, numbers=BoardNumbers(port=number))], state=tmp_path) as (board,):
         assert board.url == f"rfc2217://127.0.0.1:{number}"
         assert (board.provisioning_url, board.address) == first[1:]
@@ -91,8 +98,8 @@ def test_a_port_in_use(tmp_path: Path, which: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        name = "url" if which == "port" else which
-        keep_boards(tmp_path, [LINE | {name: LINE[name][:-4] + str(number)}])
+        numbers = {name: free_port("127.0.0.1") for name in LINE} | {"url" if which == "port" else which: number}
+        keep_boards(tmp_path, [{name: LINE[name][:-4] + str(numbers[name]) for name in LINE}])
         said = board_command("--state", str(tmp_path))
     said.refused(4, f"127.0.0.1:{number}: cannot listen: address already in use", "or 0 for any free one")
     assert said.out == ""
