@@ -42,8 +42,8 @@ def listen(
 ) -> tuple[UnitConsole, BootLog]:
     """Read the console until the log is *complete* or the boot has failed, and then for *settle* more seconds.
 
-    What is read from the console afterwards is added to the log: see `judge_meanwhile`. If the firmware has no log, do
-    not wait for it.
+    What is read from the console afterwards is added to the log: see `judge_meanwhile`. If the firmware has no log, or
+    has shown none before, do not wait for it.
 
     *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run. *awaits*:
     wait for what [verify] console_must names, too.
@@ -53,13 +53,14 @@ def listen(
     policy, proofs = visit.job.product.verify, visit.proofs
     expected = frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset[str]()
     log = BootLog(expected, policy.patterns, awaits=awaits and proofs.listens)
-    waits = proofs.log.tried or (from_restart and proofs.listens) or bool(log.missing)
-    for line in _boot_lines(console, log, policy.boot_timeout if waits else 0.0):
+    tried = proofs.log.tried and not visit.silent
+    waits = tried or (from_restart and proofs.listens) or bool(log.missing)
+    for line in _boot_lines(console, log, seconds=policy.boot_timeout if waits else 0.0):
         if from_restart and not is_start(line):
             continue
         from_restart = False
         log.feed(line)
-        if log.failed or (not log.missing and (complete(log) or not proofs.log.tried)):
+        if log.failed or (not log.missing and (complete(log) or not tried)):
             break
     if proofs.log.required or log.app_started or complete(log):
         log.complete()
@@ -119,7 +120,7 @@ def _no_offer(seconds: float, last: StationError | UnitFault | None) -> StationE
     )
 
 
-def _boot_lines(console: UnitConsole, log: BootLog, seconds: float) -> Iterator[str]:
+def _boot_lines(console: UnitConsole, log: BootLog, *, seconds: float) -> Iterator[str]:
     """Yield lines for *seconds*, or until a start has failed and no other follows it, as *log* has read them."""
     ending = time.monotonic() + seconds
     while (left := ending - time.monotonic()) > 0:

@@ -36,7 +36,8 @@ class Visit:
     *record* is the unit's record in the ledger, once known, and *state* its current state. *secrets* are removed from
     all output. *measured* contains the measurements of the current step, which are reported even if it fails.
     *label*: what is known of its label, None before the step that prints it. *holds_network*: the unit was given Wi-Fi
-    credentials. *until_end* closes what is open until the end of the visit.
+    credentials. *silent*: its app has started without a word on the console. *until_end* closes what is open until the
+    end of the visit.
     """
 
     job: Job
@@ -52,6 +53,7 @@ class Visit:
     measured: dict[str, Any] = field(default_factory=dict)
     label: LabelState | None = None
     holds_network: bool = False
+    silent: bool = False
     until_end: ExitStack = field(default_factory=ExitStack)
 
     @cached_property

@@ -26,6 +26,7 @@ from rmfab.product.product import VerifyPolicy
 from rmfab.product.vocabulary import ConsolePort, Credentials
 from rmfab.release.build_config import BuildConfig
 from tests.board.test_unit_console import Feed
+from tests.patience import PATIENCE
 
 LINK = SlotLink("feed", 115200, Unwired())
 LAST_LINE = b"I (500) network_prov_mgr: Provisioning started with service name : PROV_0a1b2c \r\n"
@@ -49,12 +50,12 @@ class Gone(Feed):
 
 def visit_of(*pieces: bytes, port: type[Feed] = Feed) -> Any:
     """Return a visit whose board prints *pieces*."""
-    policy = SimpleNamespace(boot_timeout=0.3, settle=0.0, patterns=ConsolePatterns())
+    policy = SimpleNamespace(boot_timeout=PATIENCE, settle=0.0, patterns=ConsolePatterns())
     identity = SimpleNamespace(credentials=Credentials.CERTIFICATE)
     job = SimpleNamespace(product=SimpleNamespace(verify=policy, identity=identity))
     board = BoardConnection(LINK, port(*pieces), lambda: None, 115200)  # type: ignore[arg-type]
     proofs = proofs_of(VerifyPolicy(), BuildConfig(console=ConsolePort.UART0, log_level=3), own_usb=False)
-    return SimpleNamespace(job=job, board=board, proofs=proofs, keep_going=lambda: None)
+    return SimpleNamespace(job=job, board=board, proofs=proofs, silent=False, keep_going=lambda: None)
 
 
 def running(*pieces: bytes, port: type[Feed] = Feed) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rmfab.errors import InputError
+from rmfab.line import listening
 from rmfab.line.proofs import Ability, Proofs, console_baud, proofs_of, refuse_without_proof
 from rmfab.product.product import VerifyPolicy
 from rmfab.product.vocabulary import CloudProof, ConsoleMode, ConsolePort, Credentials
@@ -187,6 +188,23 @@ def test_quiet_units_pass_by_provisioning(tmp_path, name):
     assert list(factory.states().values()) == ["verified"]
 
 
+def test_a_silent_console_is_waited_for_once(tmp_path, monkeypatch):
+    """A unit that may print on a console that the slot may not have is waited for in its first boot, then no more."""
+    waits, read = [], listening._boot_lines
+
+    def counted(*of, seconds):
+        waits.append(seconds)
+        return read(*of, seconds=seconds)
+
+    monkeypatch.setattr(listening, "_boot_lines", counted)
+    monkeypatch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.2)
+    factory = found(tmp_path / "ws", units=1, edits=(("boot_timeout = 60.0", "boot_timeout = 5.0"),), console_port=USB)
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+    assert said.code == 0, said.unit["reason"]
+    assert waits == [5.0, 0.0, 0.0]
+
+
 def test_a_quiet_unit_that_is_yet_to_be_claimed(tmp_path):
     """Without a certificate, the PoP of the label alone proves the unit."""
     factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLOUD_CLAIM, console_port=NOWHERE)
@@ -277,7 +295,7 @@ class TestNotBooting:
     )
     def test_causes(self, tmp_path, firmware, fault, cause):
         """Panics are printed without a log, and the ROM reports each restart whatever the console is."""
-        edits = (("boot_timeout = 60.0", "boot_timeout = 2.0"),)
+        edits = (("boot_timeout = 60.0", "boot_timeout = 2.0"),) if fault == "silent" else ()
         factory = found(tmp_path / "ws", units=1, edits=edits, console=False, rainmaker=fault != "silent", **firmware)
         factory.configure(LOG_DEFAULT_LEVEL=0)
         with serve([spec(faults=(fault,))]) as (board,):
@@ -336,6 +354,7 @@ class TestBaud:
             assert (said.code, said.verdict) == (4, ("ERROR", "console-garbled"))
             assert "console_baud" in said.unit["reason"]
             factory.edit("console_baud = 0", "console_baud = 74880")
+            factory.edit("boot_timeout = 2.0", "boot_timeout = 60.0")
             said = factory.run(board.url)
         assert said.code == 0, said.unit["reason"]
 
@@ -355,9 +374,11 @@ def test_quiet_units_need_provisioning(tmp_path):
     assert factory.bindings() == {}
 
 
-def test_the_run_announces_its_proofs(tmp_path):
+def test_the_run_announces_its_proofs(tmp_path, monkeypatch):
     """`run` reports at its start what this release allows."""
-    factory = found(tmp_path / "ws", units=1, console_port=USB)
+    monkeypatch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.2)
+    quick = (("boot_timeout = 60.0", "boot_timeout = 1.0"),)  # what becomes of the unit is told by others
+    factory = found(tmp_path / "ws", units=1, edits=quick, console_port=USB)
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert "rmfab: each unit proves: provisioning session, challenge" in said.words
