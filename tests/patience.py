@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+import pytest
+
 PATIENCE = 120.0
 """Seconds until something that does not come is a failure."""
 _LOOK_SECONDS = 0.01
@@ -19,6 +21,13 @@ def until(true: Callable[[], object], what: str = "it did not happen") -> None:
     while not true():
         assert time.monotonic() < ending, what
         time.sleep(_LOOK_SECONDS)
+
+
+def give_boards_their_turn(patch: pytest.MonkeyPatch) -> None:
+    """Give a board that answers enough time for it on a busy machine, so that only its rate can be at fault."""
+    patch.setattr("rmfab.board.esp.line_speed._REPLY_SECONDS", 2.0)
+    patch.setattr("rmfab.board.rfc2217._ANSWER_SECONDS", PATIENCE)
+    patch.setattr("esptool.loader.SYNC_TIMEOUT", 0.5)
 
 
 class Metronome:

@@ -25,13 +25,12 @@ import psycopg
 import pytest
 
 from rmfab.ledger.sql.open_database import open_database
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.peers
 
 USER = "rmfab"
 _NUMBERS = itertools.count(1)
-_LIMIT = 60.0
 _SETTINGS = ("-c", "listen_addresses=", "-c", "max_connections=300")
 _MORTAL = ("setpriv", "--pdeathsig", "QUIT")
 """The server ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG), and so with the tests."""
@@ -75,7 +74,7 @@ class Server:
     def wait(self) -> None:
         """Wait until the server answers."""
         assert self._process is not None
-        end = time.monotonic() + _LIMIT
+        end = time.monotonic() + PATIENCE
         while True:
             try:
                 psycopg.connect(self.url("postgres")).close()
@@ -88,8 +87,8 @@ class Server:
     def stop(self, mode: str = "fast") -> None:
         """Stop the server; `immediate` is what a power cut does to it."""
         if self._process is not None:
-            _run(self._binaries / "pg_ctl", "stop", "-D", self.data, "-m", mode, "-t", "60", **self._as)
-            self._process.wait(_LIMIT)
+            _run(self._binaries / "pg_ctl", "stop", "-D", self.data, "-m", mode, "-t", f"{PATIENCE:.0f}", **self._as)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def kill(self) -> None:
@@ -100,9 +99,9 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.kill()
-        self._process.wait(_LIMIT)
+        self._process.wait(PATIENCE)
         self._process = None
-        end = time.monotonic() + _LIMIT
+        end = time.monotonic() + PATIENCE
         while any(_runs(pid) for pid in children):  # a new server refuses to start beside them
             assert time.monotonic() < end, "processes of the server do not end"
             time.sleep(0.01)

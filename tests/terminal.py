@@ -76,7 +76,7 @@ def words(*argv: str | Path) -> list[str]:
 def process(*argv: str | Path, cwd: Path, **more: str) -> Said:
     """Run rmfab as a separate process; *more* is added to its environment."""
     done = subprocess.run(
-        words(*argv), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=PATIENCE
+        words(*argv), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=5 * PATIENCE
     )
     return Said(done.returncode, done.stdout, done.stderr)
 
@@ -112,6 +112,11 @@ def _read(terminal: int) -> str:
         return os.read(terminal, 4096).decode(errors="replace")
     except OSError:
         return ""
+
+
+def standing_alone(digits: str) -> re.Pattern[bytes]:
+    """Return a pattern for hex *digits* that are no part of longer ones: a digest may contain them by chance."""
+    return re.compile(rb"(?i)(?<![0-9a-f])" + digits.encode() + rb"(?![0-9a-f])")
 
 
 def files(folder: Path) -> dict[str, bytes]:

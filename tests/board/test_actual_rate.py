@@ -17,7 +17,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, serve
 from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.spec import PortKind
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="termios2 is Linux's")
@@ -41,8 +41,9 @@ def test_a_driver_that_lowers_a_rate():
 @pytest.mark.parametrize(
     ("bridge", "most"), [(BridgeKind.CP2102, 1_000_000), (BridgeKind.CP2104, 2_000_000), (None, None)]
 )
-def test_a_server_that_lowers_a_rate(bridge, most):
+def test_a_server_that_lowers_a_rate(monkeypatch, bridge, most):
     """A server of RFC 2217 answers with the rate in force, and names its bridge in its signature."""
+    monkeypatch.setattr("rmfab.board.rfc2217._ANSWER_SECONDS", PATIENCE)
     with serve([BoardSpec(Chip.ESP32C3, bridge=bridge)]) as (board,):
         port = open_port(board.url)
         speed = SlotSpeed.of(port, board.url, None, None)

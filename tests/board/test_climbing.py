@@ -17,8 +17,14 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, serve
 from rmfab.virtual.chip.bridge import BridgeKind
 from rmfab.virtual.faults import FaultCall
+from tests.patience import give_boards_their_turn
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch):
+    give_boards_their_turn(monkeypatch)
 
 
 def served(bridge, *faults, paced=None):
@@ -128,13 +134,14 @@ def test_a_slot_that_cannot_restart_its_board_falls_too(tmp_path):
             assert written(loader) == (2_000_000, 921600)
 
 
-def test_a_board_that_dies_is_not_the_rate(tmp_path):
+def test_a_board_that_dies_is_not_the_rate(tmp_path, monkeypatch):
     """A board that stops answering is an error of the board's contact, and teaches the slot nothing about its rate."""
     book = RateBook(tmp_path / "rates.json")
     with served(BridgeKind.CP2102N) as (board,):
         rates(board, book, 2)
         record = book.read((board.url, "10c4:ea60"))
         with prepared(board, book=book) as loader:
+            monkeypatch.setattr("rmfab.board.esp.line_speed._REPLY_SECONDS", 0.1)
             board.control("power off")
             with pytest.raises(PortError):
                 written(loader)

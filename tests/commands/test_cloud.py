@@ -16,10 +16,11 @@ import pytest
 
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.listening import free_port
 from rmfab.operations.check_cloud import BrokerChecked, CheckRequest, UnitChecked, check_cloud
 from rmfab.workspace.workspace import open_workspace
 from tests.cloud.lab import Lab
-from tests.cloud.servers import OpenBroker, listening, silent
+from tests.cloud.servers import OpenBroker, listening
 from tests.patience import PATIENCE, until
 from tests.terminal import Terminal, environment, words
 
@@ -159,9 +160,7 @@ class TestFailed:
 
     def test_no_broker(self, office: Office) -> None:
         """A broker that is not reachable is exit code 4, and no unit is recorded."""
-        with listening(silent) as port:
-            pass
-        office.port = port
+        office.port = free_port("127.0.0.1")
         office.check().refused(4, "cannot connect")
         assert office.events("LMP-000001") == []
 
@@ -204,7 +203,7 @@ class TestStopped:
     def test_the_broker_fails(self, office: Office) -> None:
         """A broker that stops answering is the station's error: exit 4, the unit is ERROR, its state stays."""
         office.server.silent_for = [one.node_id or "" for one in office.identities()]
-        said = office.check("--jobs", "1", "--timeout", "3", "--json")
+        said = office.check("--jobs", "1", "--timeout", "8", "--json")
         said.refused(4, "did not answer")
         found = [json.loads(line) for line in said.out.splitlines()]
         assert [one["event"] for one in found] == ["broker", "unit", "unit", "summary"]

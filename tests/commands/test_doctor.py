@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from rmfab.ledger.events import Event, EventKind, Outcome
+from rmfab.listening import free_port
 from rmfab.operations import disk_space
 from rmfab.operations.disk_space import Space, judge_space, measure
 from rmfab.workspace.workspace import open_workspace
 from tests.cloud.lab import Lab
-from tests.cloud.servers import OpenBroker, listening, silent
+from tests.cloud.servers import OpenBroker, listening
 from tests.terminal import Terminal, environment, process, words
 
 CHECKS = (("port",), ("disk of ",), ("this station's key",), ("the ledger",), ("trust file", "releases are"))
@@ -301,9 +302,7 @@ def test_a_station_without_a_broker(lamp: Path, terminal: Terminal) -> None:
 
 def test_a_broker_that_is_away(lamp: Path, terminal: Terminal) -> None:
     """A broker that does not answer is a problem, with the place and a hint; the clock is checked as well."""
-    with listening(silent) as port:
-        pass
-    broker_table(lamp, host="localhost", tcp_port=port)
+    broker_table(lamp, host="localhost", tcp_port=free_port("127.0.0.1"))
     code, found = findings(terminal, "-C", lamp)
     clock, broker = about_the_broker(found)
     assert code == 4

@@ -77,7 +77,7 @@ def in_the_middle(
         folder, process = begin()
         if held(folder, process, reached) and unfinished(folder):
             return folder, process
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # a worker that is held cannot see the end of its parent
         process.communicate(timeout=PATIENCE)
         leave_nothing(process)
     raise AssertionError(f"the command ended {TRIES} times before it could be stopped")

@@ -163,7 +163,7 @@ class Harness:
         code, struck = self._strike(trial, kind)
         self._count(trial, kind, code, may_refuse=was_done, struck=struck)
         if other is not None:
-            self._count_other(other, struck=struck)
+            self._count_other(other, struck=struck or _patience(kind) is not None)
         trial.look()
         return code == 0
 
@@ -197,12 +197,14 @@ class Harness:
         elif kind is Fault.FULL and code != 0 and not may_refuse:
             assert code in (4, 130), f"a full disk ended it with {code}: {trial.said}"
             self.tally.full[*at, _FULL] += 1
+        elif _patience(kind) is not None and trial.blames_server(code):
+            self.tally.away += 1  # nothing struck, but this host was slower than the command's short patience
         else:
             assert code == 0 or trial.command.is_done(), f"it ended with {code}: {trial.said}"
             self.tally.escaped += 1
 
     def _count_other(self, other: Trial, *, struck: bool) -> None:
-        """Judge how the command beside it ended, and repeat it if its server failed."""
+        """Judge how the command beside it ended, and repeat it if its server failed, or seemed to."""
         code = other.wait()
         if code != 0:
             assert struck, f"beside a command that was killed, it ended with {code}: {other.said}"

@@ -28,7 +28,7 @@ from tests.terminal import environment
 HOME = "/home/me"
 """What pages call the reader's home folder; the scratch folder takes its place."""
 
-_SECONDS = 120.0
+_SECONDS = 600.0
 _PORT = re.compile(r"(?:--port|-p) /dev/ttyUSB(\d+)")
 _WITH_UNIT = re.compile(r"rmfab\b[^|;&]*\b(run|verify) ")
 

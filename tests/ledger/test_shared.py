@@ -22,6 +22,7 @@ from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.ledger.transfer import transfer
 from tests.ledger.workshop import FILE, STATION, cause_of, fill, fresh, mac, make, now, order
+from tests.patience import until
 from tests.postgres import USER, running_server
 from tests.proxy import Proxy
 
@@ -305,6 +306,17 @@ print("ready", flush=True); sys.stdin.readline()
 """
 
 
+def is_taken(ledger, name):
+    """Try to be the station *name*; return whether a different host is."""
+    try:
+        ledger.enter(name)
+    except LedgerError as error:
+        if error.cause != "station-taken":
+            raise
+        return True
+    return False
+
+
 def test_a_name_belongs_to_one_host(address, tmp_path):
     """A second host with the name of a station is refused, with the name of the first, until that one ends."""
     root = str(Path(__file__).parents[2])
@@ -323,6 +335,7 @@ def test_a_name_belongs_to_one_host(address, tmp_path):
         assert give(same, 2, "bench-1").serial == "LMP-000002"  # a second process of the first host
         same.close()
         other.communicate("\n")
+        until(lambda: not is_taken(two, "bench-1"), "the server does not end the session of the other")
         assert give(two, 3, "bench-1").serial == "LMP-000003"
 
 
@@ -331,6 +344,7 @@ def test_a_name_is_taken_again_after_a_lost_connection(server, address, tmp_path
     with opened(address, host(tmp_path, "one")) as one, opened(address, host(tmp_path, "two")) as two:
         give(one, 1, "bench")
         server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        until(lambda: not is_taken(two, "bench"), "the server does not end the session of the other")
         give(two, 2, "bench")
         assert cause_of(give, one, 3, "bench") == "station-taken"
 

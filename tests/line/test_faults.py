@@ -68,10 +68,16 @@ ELSEWHERE = {"kill-at", "loses-param", "no-ota-status", "rolls-back", "bad-cable
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory):
     """All faulty boards and a healthy one, on one floor in parallel: the output, the bindings, the ledger's check."""
-    limits = (("boot_timeout = 60.0", "boot_timeout = 20.0"), ("answer_timeout = 60.0", "answer_timeout = 10.0"))
+    limits = (
+        ("boot_timeout = 60.0", "boot_timeout = 20.0"),
+        ("answer_timeout = 60.0", "answer_timeout = 15.0"),
+        ("provision_timeout = 45.0", "provision_timeout = 120.0"),
+    )
     factory = found(tmp_path_factory.mktemp("faults") / "ws", units=len(FAULTS), edits=limits)
     specs = [spec(index=n, faults=() if name == "healthy" else (name,)) for n, name in enumerate(FAULTS)]
-    with serve(specs) as boards:
+    with serve(specs) as boards, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 60.0)
+        patch.setattr("rmfab.line.connection._RETURN_SECONDS", 20.0)
         said = factory.run(*(board.url for board in boards))
         return factory, said, dict(zip(FAULTS, boards, strict=True))
 

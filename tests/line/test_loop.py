@@ -96,9 +96,10 @@ def test_an_error_that_was_cured_is_history(tmp_path, seen):
     assert said.logs[-1].endswith("3 units: 3 passed")
 
 
-def test_a_finished_board_keeps_running(factory, seen):
+def test_a_finished_board_keeps_running(factory, seen, monkeypatch):
     """A board that stays is not run again, and not even restarted, since it answers with its prompt; removed and
     inserted again, it is run again, with the same identity."""
+    monkeypatch.setattr("rmfab.line.slot_watch._FIRST_LOOK_SECONDS", 5.0)
 
     def play():
         factory.wait_for(a_unit)

@@ -178,7 +178,7 @@ def test_patterns_of_the_console(factory):
         assert said.unit["reason"].endswith("console_must_not forbids: assert")
         factory.edit('"Project name: *"', '"self test * ok"')
         factory.edit('assert = "App version"', 'assert = "assert failed"')
-        factory.edit("boot_timeout = 60.0", "boot_timeout = 2.0")
+        factory.edit("boot_timeout = 60.0", "boot_timeout = 10.0")
         said = factory.run(board.url, command="verify")
     assert said.verdict == ("FAIL", "console-missing")
     assert "console_must names: start" in said.unit["reason"]

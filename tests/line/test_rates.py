@@ -9,6 +9,7 @@ import pytest
 
 from rmfab.virtual.chip.bridge import BridgeKind
 from tests.line.floor import found, serve, spec
+from tests.patience import give_boards_their_turn
 
 pytestmark = pytest.mark.slow
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.slow
 def state(tmp_path, monkeypatch) -> Path:
     """Give the host a state folder of its own."""
     monkeypatch.setenv("RMFAB_STATE", str(tmp_path / "state"))
+    give_boards_their_turn(monkeypatch)
     return tmp_path / "state"
 
 

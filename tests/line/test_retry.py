@@ -14,6 +14,7 @@ from rmfab.line.events import Step
 from rmfab.line.job import RESET_STEPS, RUN_STEPS, VERIFY_STEPS
 from rmfab.line.retries import Again, Tries, cured, start_of
 from tests.line.floor import beside, found, ports, serve, spec
+from tests.patience import PATIENCE
 from tests.terminal import environment
 
 RELAY = Step.named("relay")
@@ -113,8 +114,9 @@ def test_own_steps_are_single_objects():
 
 
 @pytest.mark.slow
-def test_a_cable_that_comes_back(factory):
+def test_a_cable_that_comes_back(factory, monkeypatch):
     """A port that goes away while the flash is written and comes back: the second attempt passes, and says why."""
+    monkeypatch.setattr("rmfab.line.connection._RETURN_SECONDS", PATIENCE)
 
     def plug_in():
         factory.wait_for(lambda event: "trying it again" in event.get("text", ""))
@@ -159,7 +161,7 @@ def test_killed_between_two_attempts(factory):
 def test_a_group_is_tried_again_whole(tmp_path):
     """With [verify] retry, a unit that answers late once is started again, and everything since its boot is repeated; a
     board that was swapped meanwhile is not taken for it."""
-    edits = (("retry = false", "retry = true"), ("answer_timeout = 60.0", "answer_timeout = 2.0"))
+    edits = (("retry = false", "retry = true"), ("answer_timeout = 60.0", "answer_timeout = 8.0"))
     factory = found(tmp_path / "ws", edits=edits)
 
     def heal(board):

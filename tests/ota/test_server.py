@@ -24,7 +24,7 @@ from rmfab.ota.shelf import publish, read_index
 from rmfab.ota.tls import load_context
 from rmfab.signals import stopping
 from tests.ota.conftest import AN_ENVELOPE, Bench, Papers, a_release, running
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 FIRST = Listed.of(a_release(), AN_ENVELOPE)
 APP = a_release().part("app").data
@@ -365,10 +365,14 @@ def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
         assert bench.ask("/latest.json")[0].status == 200
 
 
+LET_GO = 6.0
+"""Seconds after which a client that stalls is let go, and in which one that does not stall has its answer."""
+
+
 @pytest.mark.slow
 def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
     """The server disconnects clients that stall in the handshake, in a request, or between two, after its patience."""
-    with running(shelf, papers, patience=3) as bench:
+    with running(shelf, papers, patience=LET_GO) as bench:
         with socket.create_connection(("127.0.0.1", bench.port), timeout=PATIENCE) as silent:
             assert silent.recv(100) == b""
         assert bench.answers("GET /latest.json HT") == b""
@@ -378,7 +382,7 @@ def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
 @pytest.mark.slow
 def test_a_client_that_trickles_is_let_go(shelf: Path, papers: Papers):
     """The patience is for a whole request: single bytes do not extend it."""
-    with running(shelf, papers, patience=3) as bench, bench.speak("GET /latest.json HTTP/1.1") as slow:
+    with running(shelf, papers, patience=LET_GO) as bench, bench.speak("GET /latest.json HTTP/1.1") as slow:
         assert any(_ended(slow) for _ in range(10_000))
 
 
@@ -395,13 +399,14 @@ def _ended(connection: ssl.SSLSocket) -> bool:
 @pytest.mark.slow
 def test_a_client_that_does_not_read_is_let_go(shelf: Path, papers: Papers, large: str):
     """A client that stops reading its download is disconnected."""
-    with running(shelf, papers, patience=3) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
+    with running(shelf, papers, patience=LET_GO) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
         access = bench.accesses.get(timeout=PATIENCE)
         assert access.sent < LARGE
 
 
-def test_the_most_connections(shelf: Path, papers: Papers):
+def test_the_most_connections(shelf: Path, papers: Papers, monkeypatch: pytest.MonkeyPatch):
     """With all places taken, a client waits until one is free and is not rejected."""
+    monkeypatch.setattr("rmfab.ota.server._GRACE", 2 * PATIENCE)
     with running(shelf, papers, most=2) as bench:
         holders = [socket.create_connection(("127.0.0.1", bench.port)) for _ in range(2)]
         answers: list[int] = []
@@ -541,7 +546,7 @@ def test_the_idle_connections_of_an_address_are_limited(shelf: Path, papers: Pap
     with running(shelf, papers, patience=3600) as bench:
         other = idle_connection(bench, 0, "127.0.0.2")
         idle = [idle_connection(bench, 0) for _ in range(MOST_SILENT + 4)]
-        time.sleep(1.5)  # more than the grace
+        until(lambda: len(bench.server._idle()) == MOST_SILENT + 5, "the grace does not end")
         assert bench.ask("/latest.json")[0].status == 200
         for connection in idle[:4]:
             assert connection.recv(1) == b""

@@ -26,7 +26,7 @@ POP = Secret("abcd1234")
 
 @contextmanager
 def link(world: World, **options: Any) -> Iterator[BleTransport]:
-    settings = {"timeout": PATIENCE, "scan_timeout": 0.2, "backends": world.backends(), **options}
+    settings = {"timeout": PATIENCE, "scan_timeout": PATIENCE, "backends": world.backends(), **options}
     transport = BleTransport("PROV_ab12cd", **settings)
     try:
         yield transport
@@ -75,7 +75,7 @@ def test_nobody_advertises() -> None:
     """A unit that does not advertise is a station error with the number of other devices."""
     world = World(Device())
     world.advertises = False
-    with link(world) as transport, pytest.raises(LinkError, match="other devices: 3") as caught:
+    with link(world, scan_timeout=0.2) as transport, pytest.raises(LinkError, match="other devices: 3") as caught:
         transport.exchange("proto-ver", b"")
     assert caught.value.cause == "not-advertising"
 
@@ -121,7 +121,7 @@ def test_a_lost_unit_is_not_a_wrong_pop() -> None:
     """A unit that drops the connection and no longer advertises is lost, at any point of the handshake."""
     world = World(Device())
     world.vanish_at = 2
-    with link(world) as transport, pytest.raises(LinkError) as caught:
+    with link(world, scan_timeout=0.2) as transport, pytest.raises(LinkError) as caught:
         open_session(transport, None, POP, "wifiprov", os.urandom)
     assert caught.value.cause == "link-lost"
 

@@ -14,6 +14,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.events import Step
 from rmfab.screen.app import LineApp, RowsWidget
 from rmfab.screen.tile import Look
+from tests.patience import PATIENCE
 from tests.screen.stage import LARGE, SMALL, Stage, empty, ended, failed, progress, scanned, service, step, until
 
 
@@ -101,7 +102,7 @@ def test_the_end_of_the_screen_answers_questions() -> None:
         while not told:
             await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(wait(), 10))
+    asyncio.run(asyncio.wait_for(wait(), PATIENCE))
     assert told[0].cause == "no-terminal"
 
 

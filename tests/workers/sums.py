@@ -58,11 +58,12 @@ class Sums:
         """Return the modules that this process has imported."""
         return sorted(sys.modules)[: chunk[0]]
 
-    def touch(self, chunk: tuple[str, str]) -> None:
-        """Create a file that marks the start, then wait until the second one exists."""
+    def touch(self, chunk: tuple[str, str]) -> int:
+        """Create a file that marks the start, wait until the second one exists, and return the process id."""
         Path(chunk[0]).touch()
         while not Path(chunk[1]).exists():
             time.sleep(0.01)
+        return os.getpid()
 
 
 class OddError(Exception):

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from itertools import islice
 
 import pytest
 
@@ -44,13 +45,14 @@ def test_results_in_order(either):
     assert [chunk for chunk, _ in either.run(Sums.pid, slow_first)] == slow_first
 
 
-def test_results_as_they_are_done(crew):
+def test_results_as_they_are_done(tmp_path, crew):
     """Without an order, results do not wait for a slow chunk."""
-    list(crew.run(Sums.pid, [[0, 50], [1, 50]]))  # starts both processes
-    done = [
-        chunk for chunk, _ in crew.run(Sums.pid, [[0, 500], *([number, 0] for number in range(1, 9))], ordered=False)
-    ]
-    assert done[-1] == [0, 500]
+    gate = tmp_path / "gate"
+    slow, quick = (f"{tmp_path}/slow", str(gate)), [(name := f"{tmp_path}/{number}", name) for number in range(8)]
+    results = crew.run(Sums.touch, [slow, *quick], ordered=False)
+    assert sorted(chunk for chunk, _ in islice(results, 8)) == quick
+    gate.touch()
+    assert [chunk for chunk, _ in results] == [slow]
 
 
 def test_few_chunks_are_ahead(crew):
@@ -137,11 +139,13 @@ def test_secrets_do_not_travel(crew):
     assert [result for _, result in crew.run(Sums.add, [[1]])] == [1001]
 
 
-def test_the_order_travels_once(crew):
+def test_the_order_travels_once(tmp_path, crew):
     """The worker is made once in each process, and chunks do not contain the order."""
     assert b"1000" not in pickle.dumps([[1]])
-    pids = {pid for _, pid in crew.run(Sums.pid, [[number, 20] for number in range(12)])}
+    one, other = f"{tmp_path}/one", f"{tmp_path}/other"
+    pids = {pid for _, pid in crew.run(Sums.touch, [(one, other), (other, one)])}  # they wait for each other
     assert len(pids) == 2
+    assert {pid for _, pid in crew.run(Sums.pid, [[number, 0] for number in range(12)])} <= pids
 
 
 def test_an_order_that_cannot_be(either):

@@ -77,7 +77,10 @@ def test_workers_start_as_they_are_needed() -> None:
     """Tasks in sequence need one process; an executor without tasks starts none."""
     with ProcessExecutor(4) as executor:
         assert executor._workers == []
-        pids = {executor.submit(os.getpid).result() for _ in range(5)}
+        pids = set()
+        for _ in range(5):
+            pids.add(executor.submit(os.getpid).result())
+            until(lambda: not executor._unfinished)
         assert len(pids) == 1
     ProcessExecutor(3).shutdown()
 

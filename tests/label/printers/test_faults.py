@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rmfab.causes import Cause
@@ -75,7 +77,7 @@ def test_fault_before_a_label(tmp_path, kind, fault, cause):
 def test_fault_in_the_middle(tmp_path, kind, fault, cause):
     """A fault after the label was sent leaves it in doubt; it never comes out later, nor again."""
     with printing(kind, tmp_path) as handle:
-        printer = printer_at(handle, QUICK)
+        printer = printer_at(handle, replace(PATIENT, label=QUICK.label) if fault == "stuck" else PATIENT)
         handle.control(f"fault {fault}")
         error = fault_of(printer, noise(1), 2 if "=" in fault else 1)
         assert (error.cause, error.in_doubt) == (cause, True)
@@ -110,6 +112,7 @@ def test_one_way(tmp_path, kind):
         until(lambda: len(handle.labels) == 1)
         assert printed(handle.labels[0]) == noise(1)
         handle.control("fix")
+        printer._patience = PATIENT
         assert printer.print_label(noise(2)) is Delivery.PRINTED
 
 
@@ -126,8 +129,9 @@ def test_garbage(tmp_path, kind):
 def test_falls_silent(tmp_path, kind):
     """A printer that has answered before and does not now is sent nothing."""
     with printing(kind, tmp_path) as handle:
-        printer = printer_at(handle, QUICK)
+        printer = printer_at(handle)
         printer.status()
+        printer._patience = QUICK
         handle.control("fault no-answer")
         error = fault_of(printer, noise(1))
         assert (error.cause, error.in_doubt, handle.labels) == ("printer-silent", False, [])
@@ -148,8 +152,9 @@ def test_client_that_waits_for_its_turn(tmp_path, kind):
 def test_full_buffer(tmp_path, kind):
     """A printer that stops reading is an error of its own, and never blocks for long."""
     with printing(kind, tmp_path) as handle:
-        printer = printer_at(handle, QUICK)
+        printer = printer_at(handle)
         printer.status()
+        printer._patience = QUICK
         handle.control("fault buffer-full")
         error = fault_of(printer, noise(1))
         assert (error.cause, error.in_doubt, handle.labels) == ("printer-silent", False, [])
@@ -166,6 +171,7 @@ def test_switched_off(tmp_path, kind):
         error = fault_of(printer, noise(1))
         assert (error.cause, error.in_doubt) == ("printer-refused", False)
         handle.control("return")
+        printer._patience = PATIENT
         assert printer.print_label(noise(2)) is Delivery.PRINTED
         assert len(handle.labels) == 1
 
@@ -220,7 +226,7 @@ def test_label_waits_to_be_taken(tmp_path):
     """With a peeler, a label is printed when it waits to be taken, and the next one waits for that."""
     with printing(ZPL, tmp_path) as handle:
         handle.control("fault peel")
-        printer = printer_at(handle, QUICK)
+        printer = printer_at(handle, replace(PATIENT, busy=QUICK.busy))
         assert printer.print_label(noise(1)) is Delivery.PRINTED
         error = fault_of(printer, noise(2))
         assert (error.cause, error.in_doubt) == ("printer-take-label", False)

@@ -25,8 +25,8 @@ class Disk:
     @contextmanager
     def writing(self, deadline):
         rows = []
-        self.begun.release()
         yield rows
+        self.begun.release()  # only now: whoever comes before it is in this group
         assert self.go.acquire(timeout=PATIENCE)
         if self.fails is not None and len(rows) > 1:
             raise self.fails
