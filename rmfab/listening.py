@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import socket
 from collections.abc import Container, Iterator
 from contextlib import ExitStack
-from random import SystemRandom
 
 from rmfab.errors import cannot_listen
 
@@ -32,8 +32,8 @@ def free_ports(address: str, count: int, besides: Container[int] = ()) -> list[i
     StationError (cause `port-in-use`).
     """
     numbers = [number for number in _NUMBERS if number not in besides]
-    SystemRandom().shuffle(numbers)
-    left = iter(numbers)
+    first = secrets.randbelow(len(numbers))
+    left = iter(numbers[first:] + numbers[:first])
     with ExitStack() as held:
         return [_hold(address, left, held) for _ in range(count)]
 

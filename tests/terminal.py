@@ -114,11 +114,6 @@ def _read(terminal: int) -> str:
         return ""
 
 
-def standing_alone(digits: str) -> re.Pattern[bytes]:
-    """Return a pattern for hex *digits* that are no part of longer ones: a digest may contain them by chance."""
-    return re.compile(rb"(?i)(?<![0-9a-f])" + digits.encode() + rb"(?![0-9a-f])")
-
-
 def files(folder: Path) -> dict[str, bytes]:
     """Return every file below *folder* with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

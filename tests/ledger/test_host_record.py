@@ -291,12 +291,13 @@ def test_a_slow_machine_writes_again(record, monkeypatch):
 
     def slow():
         calls.append(1)
-        return real() - (10**9 if len(calls) < 4 else 0)
+        return real() - (10**12 if len(calls) < 4 else 0)
 
+    monkeypatch.setattr(record_files, "TOLERANCE_NS", 10**11)  # more than this machine may really have to wait
     monkeypatch.setattr(record_files.time, "time_ns", slow)
     write(record, holding := some())
     assert record.read() == holding
-    assert len(calls) >= 5  # four for the first file; a machine that is slow indeed makes it more
+    assert len(calls) == 5  # four for the first file
 
 
 def test_a_file_system_without_times(record, monkeypatch):

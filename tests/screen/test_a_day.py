@@ -110,7 +110,7 @@ def test_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Worked off with retries, a locked slot, a scan, a swapped board and two unplugged ones, the day has one set of
     numbers: on the screen, in the HTML report, `units`, JSON, CSV and XLSX."""
     monkeypatch.setenv("RMFAB_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr("rmfab.line.connection._RETURN_SECONDS", 15.0)  # a cable that a busy machine plugs in is back
+    monkeypatch.setattr("rmfab.line.connection._RETURN_SECONDS", 15.0)  # a busy machine is slow to plug in
     factory = found(tmp_path / "ws", units=40)
     specs = [spec(index=slot - 1, faults=(FAULTS[slot],) if slot in FAULTS else ()) for slot in range(1, 9)]
     with serve(specs) as boards:

@@ -74,7 +74,7 @@ def _without_log(visit: Visit, bound: Bound | None, console: UnitConsole, log: B
         if proof.tried:
             judge_boot(log, None)  # its silence says more
         raise
-    visit.silent = True
+    visit.silent = not log.app_started
     judge_alive(log)
     offers = None if log.symptom is not None else bound.identity.service_name  # a symptom that `identify` judges
     return Passed(running, {"offers": offers, "log": proof.why}, judge_marginal(log))

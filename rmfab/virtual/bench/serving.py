@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +200,13 @@ def _kept(spec: BoardSpec, state: Path, known: KeptBoard | None) -> BoardSpec:
 
 def _numbered(specs: Sequence[BoardSpec], before: Iterable[BoardNumbers]) -> list[BoardSpec]:
     """Return *specs* with TCP ports that will be free when they are served again; new ones are not in *before*."""
-    given = {number for numbers in (*before, *(spec.numbers for spec in specs)) for number in astuple(numbers)}
-    free = iter(free_ports(LOOPBACK, 3 * len(specs), given))
-    return [replace(spec, numbers=spec.numbers.completed_by(BoardNumbers(*islice(free, 3)))) for spec in specs]
+    rows = [astuple(spec.numbers) for spec in specs]
+    given = {number for row in (*map(astuple, before), *rows) for number in row}
+    free = iter(free_ports(LOOPBACK, sum(row.count(0) for row in rows), given))
+    return [
+        replace(spec, numbers=BoardNumbers(*(number or next(free) for number in row)))
+        for spec, row in zip(specs, rows, strict=True)
+    ]
 
 
 def _handle(line: bytes) -> BoardHandle:

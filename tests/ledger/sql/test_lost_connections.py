@@ -269,25 +269,26 @@ def told(ledger):
 
 def test_a_line_waits_until_the_server_is_back(proxy, address):
     """Slots wait for a server that is away longer than any patience; the operator hears of both once."""
-    with through(proxy, address) as ledger, impatient(ledger, 1.0), told(ledger) as (texts, _):
+    with through(proxy, address) as ledger, told(ledger) as (texts, _):
         claim(ledger, 1)
         proxy.flows.clear()
         proxy.cut()
         given = []
         slots = [threading.Thread(target=lambda n=n: given.append(claim(ledger, n))) for n in (2, 3, 4)]
-        for slot in slots:
-            slot.start()
-        while not texts:
-            time.sleep(0.01)
-        time.sleep(2.5)
-        assert given == []
+        with impatient(ledger, 1.0):
+            for slot in slots:
+                slot.start()
+            while not texts:
+                time.sleep(0.01)
+            time.sleep(2.5)
+            assert given == []
         proxy.flows.set()
         for slot in slots:
             slot.join()
         assert {one.identity.serial for one in given} == {"LMP-000002", "LMP-000003", "LMP-000004"}
-        assert all("away" in text for text in texts[::2])
-        assert all("away" not in text and "back" in text for text in texts[1::2])
-        assert len(texts) in (2, 4, 6), "once, or again if this host was slow"
+        assert len(texts) == 2
+        assert "away" in texts[0]
+        assert "back" in texts[1]
         assert ledger.check() == ()
 
 
