@@ -34,6 +34,7 @@ def command(
     rmfab report --shift last -o night.html
     rmfab report --since 2026-11-01 --until 2026-12-01 -o november.xlsx
     """
+    from rmfab.operations.terminal import counted
     from rmfab.operations.write_report import ReportRequest, write_report
     from rmfab.report.period import period
 
@@ -43,6 +44,5 @@ def command(
     document = {"file": str(output), "report": report.head.to_json(), "totals": report.totals}
     terminal.show(document, None)
     first = report.totals["first_pass"]
-    terminal.say(
-        f"{output}: {report.totals['units']} units, {first['passed']} PASS and {first['failed']} FAIL at first"
-    )
+    units = counted(report.totals["units"], "unit")
+    terminal.say(f"{output}: {units}, {first['passed']} PASS and {first['failed']} FAIL at first")

@@ -182,3 +182,14 @@ def test_a_narrow_window(browser: Browser, tmp_path: Path) -> None:
     assert (browser.evaluate("document.querySelectorAll('h1, h1 ~ p').length") > 2, browser.evaluate(wide)) == (True, 0)
     page = "document.documentElement"
     assert browser.evaluate(f"{page}.scrollWidth <= {page}.clientWidth")
+
+
+def test_a_wide_table(browser: Browser, tmp_path: Path) -> None:
+    """In a window that is wide enough for people, but not for a table, the table scrolls as well."""
+    at = tmp_path / "r.html"
+    at.write_text(written(report([history("U1", run("U1", 1, slot="s" * 150))])), encoding="utf-8")
+    browser.open(at, width=1200, height=900)
+    tables = "[...document.querySelectorAll('table')]"
+    assert browser.evaluate(f"{tables}.some(one => one.offsetWidth > one.parentElement.clientWidth)")
+    assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert browser.evaluate(f"{tables}.every(one => one.parentElement.getBoundingClientRect().right <= 1200)")
