@@ -62,6 +62,13 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def after_a_stop(again: Callable[[], object]) -> None:
+    """Call *again* whenever this process goes on after SIGSTOP or SIGTSTP, which both just stop it."""
+    if os.name == "posix":
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.signal(signal.SIGCONT, lambda *_: again())
+
+
 def repeat_lost_interrupts() -> None:
     """Repeat an interrupt that Python drops, until one takes effect.
 

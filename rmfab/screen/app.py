@@ -25,6 +25,7 @@ from rmfab.screen.ink import Row
 from rmfab.screen.keys import Keys
 from rmfab.screen.scans import PAUSE_SECONDS
 from rmfab.screen.theme import COLOURS, NO_COLOURS
+from rmfab.signals import after_a_stop
 
 TICK_SECONDS = 0.5
 _SOON_SECONDS = 0.04
@@ -49,6 +50,10 @@ class LineEnded(TextualMessage):
 
 class LeaveScreen(TextualMessage):
     """A signal asks the screen to end, together with its line."""
+
+
+class Continued(TextualMessage):
+    """This process goes on after it was stopped; meanwhile a shell may have had the terminal."""
 
 
 class RowsWidget(Widget, can_focus=True):
@@ -113,6 +118,10 @@ class LineApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Start the clock, and whatever feeds this screen."""
+        if not self.is_headless:
+            # Textual's own handler takes the terminal a second time: two threads would read the keys, and the modes to
+            # restore at the end would be the screen's (textual.drivers.linux_driver).
+            after_a_stop(lambda: self.post_message(Continued()))
         self._sheet.focus()
         self.set_interval(TICK_SECONDS, self._tick)
         self._draw()
@@ -138,6 +147,11 @@ class LineApp(App[None], inherit_bindings=False):
         self.desk.ending += 1
         if self.ended is not None:
             self.exit()
+
+    def on_continued(self) -> None:
+        """Take the terminal again, from the start."""
+        with self.suspend():
+            pass
 
     def on_happened(self, message: Happened) -> None:
         """Take in what a thread has told."""

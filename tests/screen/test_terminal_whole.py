@@ -24,8 +24,9 @@ from tests.terminal import environment, words
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="no pseudo-terminals here")]
 
 F10 = b"\x1b[21~"
+ENTERED = b"\x1b[?1049h"
 LEFT = b"\x1b[?1049l"
-"""The end of the alternate screen (xterm, ctlseqs)."""
+"""The start and the end of the alternate screen (xterm, ctlseqs)."""
 SHOWN = b"\x1b[?25h"
 """The cursor is shown."""
 WRAPS = b"\x1b[?7h"
@@ -38,7 +39,7 @@ class Window:
     def __init__(self, argv: list[str], cwd: Path, **more: str) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self._slave = slave
+        self.terminal = slave
         self.modes = termios.tcgetattr(slave)
         self.raw = b""
         self.pid = os.fork()
@@ -76,9 +77,9 @@ class Window:
     def whole(self) -> bool:
         """Whether the terminal has its modes again, its main screen, its cursor, and breaks long lines."""
         left, shown = self.raw.rfind(LEFT), self.raw.rfind(SHOWN)
-        entered, hidden = self.raw.rfind(b"\x1b[?1049h"), self.raw.rfind(b"\x1b[?25l")
+        entered, hidden = self.raw.rfind(ENTERED), self.raw.rfind(b"\x1b[?25l")
         wraps, cuts = self.raw.rfind(WRAPS), self.raw.rfind(b"\x1b[?7l")
-        modes = termios.tcgetattr(self._slave) == self.modes
+        modes = termios.tcgetattr(self.terminal) == self.modes
         return modes and left > entered and shown > hidden and wraps >= cuts
 
     def close(self) -> None:
@@ -87,7 +88,7 @@ class Window:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         os.close(self.master)
-        os.close(self._slave)
+        os.close(self.terminal)
 
 
 def screen(board: BoardHandle) -> list[str]:
@@ -130,6 +131,21 @@ def test_a_signal(window: Window, number: signal.Signals) -> None:
     """A signal stops the line, and ends the screen with exit code 130."""
     os.kill(window.pid, number)
     assert window.wait() == 130
+    window.drain()
+    assert window.whole
+
+
+def test_stopped_and_continued(window: Window) -> None:
+    """A screen that was stopped takes the terminal again, obeys its keys, and leaves the terminal as it found it."""
+    for _ in range(2):
+        os.kill(window.pid, signal.SIGSTOP)
+        os.waitpid(window.pid, os.WUNTRACED)
+        termios.tcsetattr(window.terminal, termios.TCSANOW, window.modes)  # as a shell does
+        before = window.raw.count(ENTERED)
+        os.kill(window.pid, signal.SIGCONT)
+        window.read(lambda raw, before=before: raw.count(ENTERED) > before)
+    os.write(window.master, F10)
+    assert window.wait() == 0
     window.drain()
     assert window.whole
 
