@@ -15,7 +15,6 @@ from PIL import Image
 
 from rmfab.label.printers.discovery import FoundPrinter, cups_keeps_files, usb_printers
 from rmfab.label.scan import TEST_CODE
-from rmfab.listening import LOOPBACK, free_port
 from rmfab.virtual.printers.serving import PrinterHandle, serve_printer
 from rmfab.virtual.printers.spec import PrinterKind, VirtualPrinterSpec
 from tests.terminal import Terminal, environment, words
@@ -81,7 +80,7 @@ def test_printer_of_the_station(terminal: Terminal, printer: PrinterHandle, monk
 @pytest.mark.slow
 def test_doctor(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
     """doctor reports the printer: ready, with a fault, or one that does not answer."""
-    with serve_printer(SPECS[0], tmp_path / "out", port=free_port(LOOPBACK)) as printer:
+    with serve_printer(SPECS[0], tmp_path / "out") as printer:
         (lamp / "station.toml").write_text(f'[printer]\naddress = "{printer.address}"\n')
         assert _doctor(terminal, lamp) == (f"the printer {printer.address} (ZD421-203dpi, 203 dpi)", True)
         printer.control("fault ribbon-out")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.errors import StationError, cannot_listen
+from rmfab.listening import free_port
 from rmfab.virtual.printers.desk import PrinterDesk
 from rmfab.virtual.printers.faults import PrinterTrouble, PrinterTroubleCall
 from rmfab.virtual.printers.spec import VirtualPrinterSpec
@@ -65,11 +66,11 @@ class _TcpServer:
 
 
 class _RawPort(_TcpServer):
-    """The raw port of a printer; while the printer is off, nobody listens."""
+    """The raw port of a printer; while the printer is off, nobody listens, and no client gets its number."""
 
     def __init__(self, desk: PrinterDesk, host: str, port: int) -> None:
         self._desk = desk
-        super().__init__(host, port)
+        super().__init__(host, port or free_port(host))
         desk.powered = lambda on: self._listen() if on else self.close()
 
     def serve(self, connection: socket.socket) -> None:
