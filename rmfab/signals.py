@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -46,11 +47,11 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM call *stop*; a second one interrupts as usual."""
+    """Let the first SIGINT or SIGTERM call *stop*, in a thread of its own; a second one interrupts as usual."""
 
     def stop_once(number: int, _: FrameType | None) -> None:
         signal.signal(number, previous[signal.Signals(number)])
-        stop()
+        _call_beside(stop)
 
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in previous:
@@ -63,10 +64,22 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def after_a_stop(again: Callable[[], object]) -> None:
-    """Call *again* whenever this process goes on after SIGSTOP or SIGTSTP, which both just stop it."""
+    """Call *again*, in a thread of its own, whenever this process goes on after SIGSTOP or SIGTSTP.
+
+    Both of them just stop it.
+    """
     if os.name == "posix":
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        signal.signal(signal.SIGCONT, lambda *_: again())
+        signal.signal(signal.SIGCONT, lambda *_: _call_beside(again))
+
+
+def _call_beside(action: Callable[[], object]) -> None:
+    """Let a thread call *action*, from a handler of a signal.
+
+    The main thread may hold any lock when a handler interrupts it, that of an event that it waits for among them: the
+    handler itself would wait for it for ever. So would threading.Thread, whose start takes a lock, too.
+    """
+    _thread.start_new_thread(action, ())
 
 
 def repeat_lost_interrupts() -> None:
