@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def after_a_stop(again: Callable[[], object]) -> None:
+def on_continue(again: Callable[[], object]) -> None:
     """Call *again*, in a thread of its own, whenever this process goes on after SIGSTOP or SIGTSTP.
 
     Both of them just stop it.
@@ -74,10 +75,10 @@ def after_a_stop(again: Callable[[], object]) -> None:
 
 
 def _call_beside(action: Callable[[], object]) -> None:
-    """Let a thread call *action*, from a handler of a signal.
+    """Let a thread call *action*, from a handler of a signal or a finalizer.
 
-    The main thread may hold any lock when a handler interrupts it, that of an event that it waits for among them: the
-    handler itself would wait for it for ever. So would threading.Thread, whose start takes a lock, too.
+    The main thread may hold any lock when either interrupts it, that of an event that it waits for among them: who took
+    it here would wait for ever. The start of a threading.Thread takes one, too.
     """
     _thread.start_new_thread(action, ())
 
@@ -94,9 +95,7 @@ def repeat_lost_interrupts() -> None:
         if lost.exc_type is not KeyboardInterrupt:
             report(lost)
             return
-        again = threading.Timer(_AGAIN_SECONDS, _interrupt_main_thread, (repeat.__code__,))
-        again.daemon = True
-        again.start()
+        _call_beside(partial(_interrupt_main_thread, repeat.__code__))
 
     sys.unraisablehook = repeat
 
@@ -106,6 +105,7 @@ def _interrupt_main_thread(hook: CodeType) -> None:
 
     If a different thread receives it, the main thread does not leave its wait.
     """
+    time.sleep(_AGAIN_SECONDS)
     main = threading.main_thread().ident
     while main is not None and _runs(main, hook):
         time.sleep(_AGAIN_SECONDS)

@@ -25,7 +25,7 @@ from rmfab.screen.ink import Row
 from rmfab.screen.keys import Keys
 from rmfab.screen.scans import PAUSE_SECONDS
 from rmfab.screen.theme import COLOURS, NO_COLOURS
-from rmfab.signals import after_a_stop
+from rmfab.signals import on_continue
 
 TICK_SECONDS = 0.5
 _SOON_SECONDS = 0.04
@@ -121,7 +121,7 @@ class LineApp(App[None], inherit_bindings=False):
         if not self.is_headless:
             # Textual's own handler takes the terminal a second time: two threads would read the keys, and the modes to
             # restore at the end would be the screen's (textual.drivers.linux_driver).
-            after_a_stop(lambda: self.post_message(Continued()))
+            on_continue(lambda: self.post_message(Continued()))
         self._sheet.focus()
         self.set_interval(TICK_SECONDS, self._tick)
         self._draw()
