@@ -34,13 +34,16 @@ def free_ports(address: str, count: int, besides: Container[int] = ()) -> list[i
     numbers = [number for number in _NUMBERS if number not in besides]
     first = secrets.randbelow(len(numbers))
     left = iter(numbers[first:] + numbers[:first])
+    try:
+        family, *_, place = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise cannot_listen(address, 0, error.strerror or str(error)) from None
     with ExitStack() as held:
-        return [_hold(address, left, held) for _ in range(count)]
+        return [_hold(held.enter_context(socket.socket(family)), str(place[0]), left) for _ in range(count)]
 
 
-def _hold(address: str, numbers: Iterator[int], held: ExitStack) -> int:
-    """Return the next of *numbers* that is free; *held* keeps it."""
-    probe = held.enter_context(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET))
+def _hold(probe: socket.socket, address: str, numbers: Iterator[int]) -> int:
+    """Return the next of *numbers* that is free; *probe* keeps it."""
     why = os.strerror(errno.EADDRINUSE)
     for number in numbers:
         try:

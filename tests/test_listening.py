@@ -50,6 +50,15 @@ def test_ipv6() -> None:
         pass
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this host has no IPv6")
+def test_a_name_that_means_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name has the ports of the address that it means."""
+    six = (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", 0, 0, 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [six])
+    with socket.create_server(("::1", free_port("six.example")), family=socket.AF_INET6):
+        pass
+
+
 def test_a_port_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that a server has is not given."""
     with taken() as first, taken() as second:
