@@ -32,6 +32,7 @@ class Browser:
     """One page in a browser; `complaints` has what its console said, such as violations of the page's policy."""
 
     def __enter__(self) -> Self:
+        program = find()
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self._home = tempfile.TemporaryDirectory()
@@ -40,7 +41,7 @@ class Browser:
         options = "--headless --no-sandbox --disable-gpu --hide-scrollbars --remote-debugging-pipe --no-first-run"
         plumbing = f"import os, sys; os.dup2({to_read}, 3); os.dup2({to_write}, 4); os.execv(sys.argv[1], sys.argv[1:])"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", plumbing, find(), *options.split(), f"--user-data-dir={self._home.name}"],
+            [sys.executable, "-c", plumbing, program, *options.split(), f"--user-data-dir={self._home.name}"],
             pass_fds=(to_read, to_write),
             stderr=subprocess.DEVNULL,
         )

@@ -34,9 +34,10 @@ process.stdout.write(await api.zplToBase64Async(zpl, 40, 30, 8));
 def renderer() -> Path:
     """The folder of the renderer, installed at the first run and kept."""
     if not (_ROOT / "node_modules" / "zpl-renderer-js").is_dir():
-        quick = ("--silent", "--no-audit", "--no-fund", "--prefer-offline")
+        quick = ("--loglevel=error", "--no-audit", "--no-fund", "--prefer-offline")
         command = ["npm", "install", *quick, "--prefix", str(_ROOT), _PACKAGE]
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
     (_ROOT / "render.mjs").write_text(_SCRIPT)
     return _ROOT
 
