@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import cast
 
 from PIL import ImageFont
-from reportlab.pdfbase.pdfmetrics import getFont, getRegisteredFontNames, registerFont, stringWidth
-from reportlab.pdfbase.ttfonts import TTFError, TTFont
+from reportlab.pdfbase.pdfmetrics import getFont, getRegisteredFontNames, stringWidth
+from reportlab.pdfbase.ttfonts import TTFont
 
-from rmfab.errors import InputError, one_line
 from rmfab.label.text import MM
-from rmfab.label.typeface import Face, font_name
+from rmfab.label.typeface import Face, font_file, font_name, register_font, unusable_font
 
 Measure = Callable[[str, "LabelFont", float], float]
 """The width in mm of a text in a font of so many points."""
@@ -48,23 +47,15 @@ class LabelFont:
 
 def face_font(face: Face) -> LabelFont:
     """Return the font of *face*."""
-    name = font_name(face)
-    return LabelFont(name, Path(_true_type(name).face.filename), bold=face is not Face.REGULAR)
+    return LabelFont(font_name(face), font_file(face), bold=face is not Face.REGULAR)
 
 
 @lru_cache(maxsize=64)
 def load_font(path: Path, *, bold: bool = False) -> LabelFont:
     """Return the TrueType font *path*. Raise InputError if it cannot be used."""
     name = f"rmfab-file-{path}"
-    try:
-        registerFont(TTFont(name, str(path)))
-        _on_dots(path, 12)
-    except (TTFError, OSError, ValueError) as error:
-        raise InputError(
-            f"cannot use the font {path}: {one_line(str(error))}",
-            hint="use a TrueType font (.ttf, .ttc); fonts with CFF outlines do not work",
-            cause="label-font",
-        ) from error
+    register_font(name, path)
+    _on_dots(path, 12)
     return LabelFont(name, path, bold)
 
 
@@ -75,7 +66,7 @@ def registered(font: LabelFont) -> str:
     `getFont` would search all folders of fonts for an unknown name, and swallow ^C and SIGTERM meanwhile.
     """
     if font.name not in getRegisteredFontNames():
-        registerFont(TTFont(font.name, str(font.path)))
+        register_font(font.name, font.path)
     return font.name
 
 
@@ -101,12 +92,20 @@ def pixels_of(size: float, dot: float) -> int:
 
 @lru_cache(maxsize=256)
 def _on_dots(path: Path, pixels: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
+    try:
+        return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
+    except (OSError, ValueError) as error:
+        raise unusable_font(path, error) from error
 
 
 @lru_cache(maxsize=4096)
 def _letter_on_dots(path: Path, pixels: int, letter: str) -> int:
-    return round(_on_dots(path, pixels).getlength(letter, mode="1"))
+    font = _on_dots(path, pixels)
+    try:
+        font.getmask(letter, mode="1")  # only drawing finds an outline that is damaged
+        return round(font.getlength(letter, mode="1"))
+    except OSError as error:
+        raise unusable_font(path, error) from error
 
 
 @lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from rmfab.label.fonts import registered
 from rmfab.label.logo import PAGE_DOT
 from rmfab.label.sheets import Cell, Sheet
 from rmfab.label.text import MM
+from rmfab.label.typeface import DAMAGE, unusable_font
 
 _MARK_LENGTH = 1.0
 _MARK_GREY = 0.6
@@ -28,25 +29,30 @@ def sheet_pdf(drawings: Iterable[Drawing], sheet: Sheet, start_at: int = 1, *, c
 
     A drawing that is smaller than the labels of the sheet stands in their middle.
 
-    Raise InputError if *start_at* is not on the sheet, or there are no labels.
+    Raise InputError if *start_at* is not on the sheet, there are no labels, or a font is damaged.
     """
     judge_start(sheet, start_at)
     stream = io.BytesIO()
     canvas = _canvas(stream, *sheet.page)
     cells = list(sheet.cells())
     place = start_at - 1
+    fonts: set[str] = set()
     drawn = False
     for drawing in drawings:
         if place == sheet.per_page:
             _end_page(canvas, cells if cut_marks else [], sheet)
             place = 0
         _draw_at(canvas, drawing, cells[place], sheet.page[1])
+        fonts.update(str(text.font.path) for text in drawing.texts)
         place += 1
         drawn = True
     if not drawn:
         raise InputError("there are no labels to print")
     _end_page(canvas, cells if cut_marks else [], sheet)
-    canvas.save()
+    try:
+        canvas.save()  # reads the outlines of the letters that the labels have
+    except DAMAGE as error:
+        raise unusable_font(", ".join(sorted(fonts)), error) from error
     return stream.getvalue()
 
 

@@ -72,8 +72,9 @@ def _draw_text(image: Image.Image, text: DrawnText, dot: float) -> None:
     draw = ImageDraw.Draw(image)
     x, y = _dots(text.x, text.baseline, dot)
     for letter in text.text:
+        width = text.font.letter_on_dots(letter, pixels)  # first: it finds damage of the font
         draw.text((x, y), letter, font=font, fill=0, anchor="ls")
-        x += text.font.letter_on_dots(letter, pixels)
+        x += width
 
 
 def _draw_barcode(image: Image.Image, place: DrawnBarcode, dot: float) -> None:

@@ -7,15 +7,18 @@ reportlab, and its licence allows embedding. The product's name may have a font 
 from __future__ import annotations
 
 import re
+import struct
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, unique
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
+import reportlab
 from reportlab.pdfbase.pdfmetrics import registerFont, stringWidth
-from reportlab.pdfbase.ttfonts import TTFError, TTFont
+from reportlab.pdfbase.ttfonts import TTFError, TTFNameBytes, TTFont
 
 from rmfab.errors import InputError, one_line
 
@@ -33,7 +36,10 @@ class Face(Enum):
     PRODUCT = "rmfab-product"
 
 
-_FILES = {Face.REGULAR: "Vera.ttf", Face.BOLD: "VeraBd.ttf", Face.PRODUCT: "VeraBd.ttf"}
+_VERA = Path(reportlab.__file__).parent / "fonts"
+_FILES = {Face.REGULAR: _VERA / "Vera.ttf", Face.BOLD: _VERA / "VeraBd.ttf", Face.PRODUCT: _VERA / "VeraBd.ttf"}
+DAMAGE = (TTFError, OSError, struct.error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reportlab raises for a font that is none, is cut short, or has wrong numbers in its tables."""
 _chosen: list[Path | None] = [None]
 
 
@@ -72,6 +78,37 @@ def font_name(face: Face) -> str:
     return _name(face, _own(face))
 
 
+def font_file(face: Face) -> Path:
+    """Return the file of *face*."""
+    return _own(face) or _FILES[face]
+
+
+def register_font(name: str, path: Path) -> TTFont:
+    """Register the TrueType font *path* with reportlab as *name*. Raise InputError if it cannot be used.
+
+    reportlab takes fonts whose faces have one name for one font, also two versions of it, or a regular and a bold one
+    that were named alike. Here the digest of the file is part of that name.
+    """
+    try:
+        font = TTFont(name, str(path))
+        digest = sha256(path.read_bytes()).hexdigest()[:8]
+    except DAMAGE as error:
+        raise unusable_font(path, error) from error
+    font.face.name = TTFNameBytes(font.face.name + f"-{digest}".encode())
+    registerFont(font)
+    return font
+
+
+def unusable_font(path: Path | str, error: Exception) -> InputError:
+    """Return the error for a font that cannot be read, or is none. *path* may be several, with commas."""
+    reason = one_line(str(error)) if isinstance(error, (TTFError, OSError)) else "it is damaged"
+    return InputError(
+        f"cannot use the font {path}: {reason}",
+        hint="use a TrueType font (.ttf, .ttc); fonts with CFF outlines do not work",
+        cause="label-font",
+    )
+
+
 def _own(face: Face) -> Path | None:
     return _chosen[0] if face is Face.PRODUCT else None
 
@@ -88,17 +125,7 @@ def _letters(face: Face) -> frozenset[int]:
 
 @cache
 def _letters_of(face: Face, own: Path | None) -> frozenset[int]:
-    try:
-        font = TTFont(_name(face, own), str(own or _FILES[face]))
-    except (TTFError, OSError) as error:
-        raise InputError(
-            f"cannot use this font: {one_line(str(error))}",
-            where=str(own),
-            hint="use a TrueType font (.ttf, .ttc) in product.toml ([label] font); fonts with CFF outlines do not work",
-            cause="label-font",
-        ) from error
-    registerFont(font)
-    return frozenset(font.face.charToGlyph)
+    return frozenset(register_font(_name(face, own), font_file(face)).face.charToGlyph)
 
 
 def width_of(text: str, face: Face, size: float = 1.0) -> float:

@@ -203,7 +203,7 @@ def test_a_font_that_is_none(terminal: Terminal, lamp: Path) -> None:
     text = product.read_text()
     for font in ("gone.ttf", "product.toml"):
         product.write_text(text.replace("[label]\n", f'[label]\nfont = "{font}"\n'))
-        terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "cannot use this font", "TrueType")
+        terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "cannot use the font", "TrueType")
         assert not Path("l.pdf").exists()
 
 
