@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Container, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 from rmfab.errors import cannot_listen
 
@@ -33,25 +34,26 @@ def free_ports(address: str, count: int, besides: Container[int] = ()) -> list[i
     """
     numbers = [number for number in _NUMBERS if number not in besides]
     first = secrets.randbelow(len(numbers))
-    left = iter(numbers[first:] + numbers[:first])
     try:
-        family, *_, place = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise cannot_listen(address, 0, error.strerror or str(error)) from None
+        found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is none, such as one of 300 letters
+        raise cannot_listen(address, 0, getattr(error, "strerror", None) or str(error)) from None
+    family, *_, (host, _, *scope) = found[0]
+    places = ((host, number, *scope) for number in numbers[first:] + numbers[:first])
     with ExitStack() as held:
-        return [_hold(held.enter_context(socket.socket(family)), str(place[0]), left) for _ in range(count)]
+        return [_hold(held.enter_context(socket.socket(family)), address, places) for _ in range(count)]
 
 
-def _hold(probe: socket.socket, address: str, numbers: Iterator[int]) -> int:
-    """Return the next of *numbers* that is free; *probe* keeps it."""
+def _hold(probe: socket.socket, address: str, places: Iterator[tuple[Any, ...]]) -> int:
+    """Return the port of the next of *places*, socket addresses of *address*, that is free; *probe* keeps it."""
     why = os.strerror(errno.EADDRINUSE)
-    for number in numbers:
+    for place in places:
         try:
-            probe.bind((address, number))
+            probe.bind(place)
         except OSError as error:
             why = str(error.strerror)
             if error.errno != errno.EADDRINUSE:
                 break
         else:
-            return number
+            return int(place[1])
     raise cannot_listen(address, 0, why)

@@ -59,6 +59,20 @@ def test_a_name_that_means_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+@pytest.mark.parametrize("address", ["", "0.0.0.0", "localhost"])
+def test_any_address_and_names(address: str) -> None:
+    """The empty address is any address, as for every server."""
+    with socket.create_server((address, free_port(address))):
+        pass
+
+
+@pytest.mark.parametrize("address", ["a" * 300, "\N{LATIN SMALL LETTER A WITH DIAERESIS}" * 80, "no.such.invalid"])
+def test_an_address_that_is_none(address: str) -> None:
+    """A name that no host can have, or none has, is an error that names it."""
+    with pytest.raises(StationError, match="cannot listen"):
+        free_port(address)
+
+
 def test_a_port_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that a server has is not given."""
     with taken() as first, taken() as second:

@@ -17,7 +17,7 @@ from reportlab.pdfbase.pdfmetrics import getFont, getRegisteredFontNames, string
 from reportlab.pdfbase.ttfonts import TTFont
 
 from rmfab.label.text import MM
-from rmfab.label.typeface import Face, font_file, font_name, register_font, unusable_font
+from rmfab.label.typeface import Face, font_file, font_name, reading_font, register_font
 
 Measure = Callable[[str, "LabelFont", float], float]
 """The width in mm of a text in a font of so many points."""
@@ -54,7 +54,8 @@ def face_font(face: Face) -> LabelFont:
 def load_font(path: Path, *, bold: bool = False) -> LabelFont:
     """Return the TrueType font *path*. Raise InputError if it cannot be used."""
     name = f"rmfab-file-{path}"
-    register_font(name, path)
+    with reading_font(path):
+        register_font(name, path)
     _on_dots(path, 12)
     return LabelFont(name, path, bold)
 
@@ -66,7 +67,8 @@ def registered(font: LabelFont) -> str:
     `getFont` would search all folders of fonts for an unknown name, and swallow ^C and SIGTERM meanwhile.
     """
     if font.name not in getRegisteredFontNames():
-        register_font(font.name, font.path)
+        with reading_font(font.path):
+            register_font(font.name, font.path)
     return font.name
 
 
@@ -92,20 +94,16 @@ def pixels_of(size: float, dot: float) -> int:
 
 @lru_cache(maxsize=256)
 def _on_dots(path: Path, pixels: int) -> ImageFont.FreeTypeFont:
-    try:
+    with reading_font(path):
         return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
-    except (OSError, ValueError) as error:
-        raise unusable_font(path, error) from error
 
 
 @lru_cache(maxsize=4096)
 def _letter_on_dots(path: Path, pixels: int, letter: str) -> int:
     font = _on_dots(path, pixels)
-    try:
+    with reading_font(path):
         font.getmask(letter, mode="1")  # only drawing finds an outline that is damaged
         return round(font.getlength(letter, mode="1"))
-    except OSError as error:
-        raise unusable_font(path, error) from error
 
 
 @lru_cache(maxsize=64)

@@ -18,7 +18,7 @@ from rmfab.label.fonts import registered
 from rmfab.label.logo import PAGE_DOT
 from rmfab.label.sheets import Cell, Sheet
 from rmfab.label.text import MM
-from rmfab.label.typeface import DAMAGE, unusable_font
+from rmfab.label.typeface import reading_font
 
 _MARK_LENGTH = 1.0
 _MARK_GREY = 0.6
@@ -49,10 +49,8 @@ def sheet_pdf(drawings: Iterable[Drawing], sheet: Sheet, start_at: int = 1, *, c
     if not drawn:
         raise InputError("there are no labels to print")
     _end_page(canvas, cells if cut_marks else [], sheet)
-    try:
+    with reading_font(", ".join(sorted(fonts))):
         canvas.save()  # reads the outlines of the letters that the labels have
-    except DAMAGE as error:
-        raise unusable_font(", ".join(sorted(fonts)), error) from error
     return stream.getvalue()
 
 

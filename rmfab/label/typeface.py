@@ -38,8 +38,8 @@ class Face(Enum):
 
 _VERA = Path(reportlab.__file__).parent / "fonts"
 _FILES = {Face.REGULAR: _VERA / "Vera.ttf", Face.BOLD: _VERA / "VeraBd.ttf", Face.PRODUCT: _VERA / "VeraBd.ttf"}
-DAMAGE = (TTFError, OSError, struct.error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What reportlab raises for a font that is none, is cut short, or has wrong numbers in its tables."""
+_DAMAGE = (TTFError, OSError, struct.error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reportlab and Pillow raise for a font that is none, is cut short, or has wrong numbers in its tables."""
 _chosen: list[Path | None] = [None]
 
 
@@ -84,29 +84,33 @@ def font_file(face: Face) -> Path:
 
 
 def register_font(name: str, path: Path) -> TTFont:
-    """Register the TrueType font *path* with reportlab as *name*. Raise InputError if it cannot be used.
+    """Register the TrueType font *path* with reportlab as *name*. Raise what `reading_font` turns into an InputError.
 
     reportlab takes fonts whose faces have one name for one font, also two versions of it, or a regular and a bold one
     that were named alike. Here the digest of the file is part of that name.
     """
-    try:
-        font = TTFont(name, str(path))
-        digest = sha256(path.read_bytes()).hexdigest()[:8]
-    except DAMAGE as error:
-        raise unusable_font(path, error) from error
+    font = TTFont(name, str(path))
+    digest = sha256(path.read_bytes()).hexdigest()[:8]
     font.face.name = TTFNameBytes(font.face.name + f"-{digest}".encode())
     registerFont(font)
     return font
 
 
-def unusable_font(path: Path | str, error: Exception) -> InputError:
-    """Return the error for a font that cannot be read, or is none. *path* may be several, with commas."""
-    reason = one_line(str(error)) if isinstance(error, (TTFError, OSError)) else "it is damaged"
-    return InputError(
-        f"cannot use the font {path}: {reason}",
-        hint="use a TrueType font (.ttf, .ttc); fonts with CFF outlines do not work",
-        cause="label-font",
-    )
+@contextmanager
+def reading_font(path: Path | str) -> Iterator[None]:
+    """Raise InputError if the block finds the font *path* missing or damaged. *path* may be several, with commas."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise InputError(
+            f"cannot use the font {path}: {_reason(error)}",
+            hint="use a TrueType font (.ttf, .ttc); fonts with CFF outlines do not work",
+            cause="label-font",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return one_line(str(error)) if isinstance(error, (TTFError, OSError)) else "it is damaged"
 
 
 def _own(face: Face) -> Path | None:
@@ -125,7 +129,16 @@ def _letters(face: Face) -> frozenset[int]:
 
 @cache
 def _letters_of(face: Face, own: Path | None) -> frozenset[int]:
-    return frozenset(register_font(_name(face, own), font_file(face)).face.charToGlyph)
+    try:
+        font = register_font(_name(face, own), font_file(face))
+    except _DAMAGE as error:
+        raise InputError(
+            f"cannot use this font: {_reason(error)}",
+            where=str(own),
+            hint="use a TrueType font (.ttf, .ttc) in product.toml ([label] font); fonts with CFF outlines do not work",
+            cause="label-font",
+        ) from error
+    return frozenset(font.face.charToGlyph)
 
 
 def width_of(text: str, face: Face, size: float = 1.0) -> float:

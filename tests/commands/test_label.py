@@ -13,7 +13,6 @@ import PIL.Image
 import pypdfium2
 import pyte
 import pytest
-import reportlab
 import zxingcpp
 from rich.cells import cell_len
 
@@ -22,6 +21,7 @@ from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import open_workspace
+from tests.label.sample import KHMER
 from tests.terminal import Terminal, dialogue, files
 
 
@@ -189,8 +189,7 @@ def test_a_name_with_letters_that_the_font_lacks(terminal: Terminal, output: str
     assert events(Path("w"), "S-1") == 0
     product = Path("w/product.toml")
     text = product.read_text()
-    khmer = Path(reportlab.__file__).parent / "fonts" / "hb-test.ttf"
-    product.write_text(text.replace("[label]\n", f'[label]\nfont = "{khmer}"\n'))
+    product.write_text(text.replace("[label]\n", f'[label]\nfont = "{KHMER}"\n'))
     terminal.well("-C", "w", "label", batch, "--sheet", "L7160", "-o", output)
     if output == "l.pdf":
         assert any("Khmer" in name for _, name in fonts(Path(output))), fonts(Path(output))
@@ -203,7 +202,7 @@ def test_a_font_that_is_none(terminal: Terminal, lamp: Path) -> None:
     text = product.read_text()
     for font in ("gone.ttf", "product.toml"):
         product.write_text(text.replace("[label]\n", f'[label]\nfont = "{font}"\n'))
-        terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "cannot use the font", "TrueType")
+        terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "cannot use this font", "TrueType")
         assert not Path("l.pdf").exists()
 
 

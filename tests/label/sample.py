@@ -6,11 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import reportlab
+
 from rmfab.label.content import Label, UnitFacts
 from rmfab.label.style import LabelStyle
 from rmfab.label.style_file import read_style
 from rmfab.secret import Secret
 
+KHMER = Path(reportlab.__file__).parent / "fonts" / "hb-test.ttf"
 POP = 0x5EC2E700
 
 

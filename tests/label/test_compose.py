@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import reportlab
 from PIL import Image
 
 from rmfab.errors import InputError, IntegrityError
@@ -19,11 +18,10 @@ from rmfab.label.print_raster import judge_image, label_raster
 from rmfab.label.style import LabelStyle
 from rmfab.label.text import MM
 from rmfab.secret import Secret
-from tests.label.sample import FACTS, NODE_ID, known, label, style_of
+from tests.label.sample import FACTS, KHMER, NODE_ID, known, label, style_of
 
 HEAD = '[label]\nsize = "60x40"\n[qr]\nside = 22\n'
 DOT = dot_of(203)
-KHMER = Path(reportlab.__file__).parent / "fonts" / "hb-test.ttf"
 CHINESE = Path("/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc")
 
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import reportlab
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +17,8 @@ from rmfab.label.pdf import sheet_pdf
 from rmfab.label.print_raster import draw_on_dots
 from rmfab.label.sheets import single_label_sheet
 from rmfab.label.typeface import Face, product_font
+from tests.label.sample import KHMER
 
-KHMER = Path(reportlab.__file__).parent / "fonts" / "hb-test.ttf"
 VERA = face_font(Face.REGULAR).path
 
 

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import reportlab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,11 +15,10 @@ from rmfab.label.content import Placeholder
 from rmfab.label.layout import Box
 from rmfab.label.style import Align, CodePosition, Shape, Weight, parse_label_size
 from rmfab.label.style_file import FOLDER, load_style, read_style, style_files
-from tests.label.sample import style_of
+from tests.label.sample import KHMER, style_of
 
 HEAD = '[label]\nsize = "40x30"\n'
 QR = "[qr]\n"
-KHMER = Path(reportlab.__file__).parent / "fonts" / "hb-test.ttf"
 
 
 def complaints(folder: Path, text: str) -> list[str]:
