@@ -1,4 +1,4 @@
-"""TCP ports that stay free until their server starts, or comes back."""
+"""What a server binds: addresses, and TCP ports that stay free until it starts, or comes back."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ on (RFC 6335, section 6).
 """
 
 
+def bound_to(address: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """Return the family and the socket address of a server at *address*: a name, or an IPv4 or IPv6 address.
+
+    The empty one is any IPv4 address, and a name that means several is the first one of IPv4, as for clients that know
+    no IPv6. Raise StationError (cause `port-in-use`) for a name that means none.
+    """
+    try:
+        found = socket.getaddrinfo(address or "0.0.0.0", port, type=socket.SOCK_STREAM)  # noqa: S104 - asked for
+    except OSError as error:
+        raise cannot_listen(address, port, error.strerror or str(error)) from None
+    except UnicodeError:  # one of 300 letters, for example
+        raise cannot_listen(address, port, "no host can have this name") from None
+    family, *_, place = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return family, place
+
+
 def free_port(address: str) -> int:
     """Return one of `free_ports`."""
     return free_ports(address, 1)[0]
@@ -34,11 +50,7 @@ def free_ports(address: str, count: int, besides: Container[int] = ()) -> list[i
     """
     numbers = [number for number in _NUMBERS if number not in besides]
     first = secrets.randbelow(len(numbers))
-    try:
-        found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is none, such as one of 300 letters
-        raise cannot_listen(address, 0, getattr(error, "strerror", None) or str(error)) from None
-    family, *_, (host, _, *scope) = found[0]
+    family, (host, _, *scope) = bound_to(address, 0)
     places = ((host, number, *scope) for number in numbers[first:] + numbers[:first])
     with ExitStack() as held:
         return [_hold(held.enter_context(socket.socket(family)), address, places) for _ in range(count)]

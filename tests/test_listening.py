@@ -12,7 +12,7 @@ import pytest
 
 from rmfab import listening
 from rmfab.errors import StationError
-from rmfab.listening import LOOPBACK, free_port, free_ports
+from rmfab.listening import LOOPBACK, bound_to, free_port, free_ports
 
 GIVEN_TO_CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -57,6 +57,14 @@ def test_a_name_that_means_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [six])
     with socket.create_server(("::1", free_port("six.example")), family=socket.AF_INET6):
         pass
+
+
+def test_a_name_that_means_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that know no IPv6 reach a server at such a name."""
+    six = (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", 80, 0, 0))
+    four = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [six, four])
+    assert bound_to("both.example", 80) == (socket.AF_INET, ("127.0.0.1", 80))
 
 
 @pytest.mark.parametrize("address", ["", "0.0.0.0", "localhost"])

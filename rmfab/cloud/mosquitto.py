@@ -112,7 +112,7 @@ def _mortal() -> tuple[str, ...]:
 
 def reachable(address: str) -> str:
     """Return an address of this host at which a server that is bound to *address* is reached."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared with, not bound to
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared with, not bound to
 
 
 def _first_error(log: Path) -> str:

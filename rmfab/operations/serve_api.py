@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.cloud.bench_certificates import BenchPair, still_good, write_pairs
+from rmfab.cloud.mosquitto import reachable
 from rmfab.files import is_there, make_folder, read_input, write_file
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.serve_cloud import names_here, refuse_odd_names
@@ -44,7 +45,7 @@ class ApiRehearsalRequest:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        refuse_odd_names(self.names)
+        refuse_odd_names((reachable(self.address), *self.names))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class BrokerRequest:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        refuse_odd_names(self.names)
+        refuse_odd_names((reachable(self.address), *self.names))
 
 
 @dataclass(frozen=True)

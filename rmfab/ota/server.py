@@ -19,6 +19,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
 from rmfab.errors import InputError, cannot_listen
+from rmfab.listening import bound_to
 from rmfab.ota.http_handler import Access, Request
 from rmfab.ota.index import LATEST
 
@@ -75,9 +76,9 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         self._open: dict[ssl.SSLSocket, str] = {}
         self._silent: dict[ssl.SSLSocket, float] = {}
         self._stopped = False
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.address_family, place = bound_to(host, port)
         try:
-            super().__init__((host, port), Request)
+            super().__init__(place, Request)
         except OSError as error:
             raise cannot_listen(host, port, error.strerror or str(error)) from None
 

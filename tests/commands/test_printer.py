@@ -126,6 +126,13 @@ def test_usage_of_serve(terminal: Terminal, argv: tuple[str, ...]) -> None:
     assert terminal("printer", "serve", "--tcp-port", "0", *argv).code == 2
 
 
+def test_an_address_that_no_host_has(terminal: Terminal) -> None:
+    """A name that is none is an error of the station, with a port of one's own or a free one."""
+    for port in ("9105", "0"):
+        said = terminal("printer", "serve", "--tcp-port", port, "--bind", "a" * 300)
+        said.refused(4, f":{port}: cannot listen: no host can have this name", "an address of this host")
+
+
 def test_usb_printers(tmp_path: Path) -> None:
     """A USB printer is listed by what it says about itself; one that does not say its language leaves that open."""
     ids = {

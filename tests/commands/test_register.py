@@ -161,6 +161,8 @@ class TestServe:
             (("--crl", "x.pem"), 2, "add --broker"),
             (("--fault", "nonsense"), 2, "is not a fault of a cloud"),
             (("--name", "a b"), 2, "not a host name"),
+            (("--bind", "a b"), 2, "not a host name"),
+            (("--broker", "--bind", "a" * 300), 2, "not a host name"),
         ],
     )
     def test_options(self, lamp: Path, terminal: Terminal, options: tuple[str, ...], code: int, told: str) -> None:

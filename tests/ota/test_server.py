@@ -455,7 +455,7 @@ def test_a_signal_at_a_bad_moment(shelf: Path, papers: Papers, monkeypatch: pyte
 def test_where_it_cannot_listen(shelf: Path, papers: Papers, bench: Bench):
     """A port in use and a foreign address are station errors; a folder that is not a shelf is bad input."""
     context = load_context(papers.cert, papers.key, str)
-    for host, port in (("127.0.0.1", bench.port), ("192.0.2.1", 0)):
+    for host, port in (("127.0.0.1", bench.port), ("192.0.2.1", 0), ("a" * 300, 0)):
         with pytest.raises(StationError) as caught:
             ShelfServer(shelf, context, host=host, port=port)
         assert (caught.value.where, caught.value.cause) == (f"{host}:{port}", "port-in-use")

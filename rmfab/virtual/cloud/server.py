@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from rmfab.errors import cannot_listen
+from rmfab.listening import bound_to
 from rmfab.virtual.cloud.faults import CloudFault, CloudFaultCall, fault_at
 from rmfab.virtual.cloud.request import ApiAnswer, ApiRequest, VirtualCloud
 
@@ -41,7 +42,7 @@ class ApiServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], cloud: ServedCloud, context: ssl.SSLContext) -> None:
+    def __init__(self, host: str, port: int, cloud: ServedCloud, context: ssl.SSLContext) -> None:
         self.cloud = cloud
         self.calls: list[str] = []
         self.faults: Iterable[CloudFaultCall] = ()
@@ -51,7 +52,8 @@ class ApiServer(ThreadingHTTPServer):
         self.context = context
         self._turn = threading.Lock()
         self.connections: set[ssl.SSLSocket] = set()
-        super().__init__(address, _Handler)
+        self.address_family, place = bound_to(host, port)
+        super().__init__(place, _Handler)
 
     def effect(self, request: ApiRequest) -> tuple[ApiAnswer | None, CloudFault | None]:
         """Let *request* take effect, unless its fault comes before; return the answer and the fault."""
@@ -167,7 +169,7 @@ def serve_api(
     Raise StationError if it cannot listen there.
     """
     try:
-        server = ApiServer((host, port), cloud, context)
+        server = ApiServer(host, port, cloud, context)
     except OSError as error:
         raise cannot_listen(host, port, error.strerror or str(error)) from None
     cloud.base = f"https://{name}:{server.server_address[1]}"

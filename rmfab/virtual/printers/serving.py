@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.errors import StationError, cannot_listen
-from rmfab.listening import free_port
+from rmfab.listening import bound_to, free_port
 from rmfab.virtual.printers.desk import PrinterDesk
 from rmfab.virtual.printers.faults import PrinterTrouble, PrinterTroubleCall
 from rmfab.virtual.printers.spec import VirtualPrinterSpec
@@ -28,12 +28,12 @@ class _TcpServer:
     """A listening port with a thread that accepts."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
+        self._bound, self.port = host, port
         self._open: set[socket.socket] = set()
         self._listen()
 
     def _listen(self) -> None:
-        self._listener = _listening(self.host, self.port)
+        self._listener = _listening(self._bound, self.port)
         self.host, self.port = self._listener.getsockname()[:2]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
@@ -165,12 +165,13 @@ def serve_printer(
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    family, place = bound_to(host, port)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        listener.bind(place)
         listener.listen(8)
     except OSError as error:
+        listener.close()
         raise cannot_listen(host, port, error.strerror or str(error)) from None
     return listener
