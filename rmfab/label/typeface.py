@@ -90,6 +90,7 @@ def register_font(name: str, path: Path) -> TTFont:
     that were named alike. Here the digest of the file is part of that name.
     """
     font = TTFont(name, str(path))
+    font.face.makeSubset([])  # a page needs more tables than reportlab looks for at first
     digest = sha256(path.read_bytes()).hexdigest()[:8]
     font.face.name = TTFNameBytes(font.face.name + f"-{digest}".encode())
     registerFont(font)
