@@ -32,7 +32,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, one_line
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import (
     audit,
@@ -72,6 +72,7 @@ from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.sql.statement import Asked, foresee, of_text
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import damaged
 
 T = TypeVar("T")
 
@@ -657,6 +658,12 @@ class Ledger(Inquiry):
         """Return up to *limit* problems of the ledger, none if it is sound. See `audit.check`."""
         with self._database.reading() as connection:
             return tuple(islice(audit.check(connection, self.id, self._database.damage(connection)), limit))
+
+    def require_sound(self) -> None:
+        """Read the whole ledger; raise IntegrityError (cause `ledger-corrupt`) if the engine finds damage."""
+        with self._database.reading() as connection:
+            for found in self._database.damage(connection):
+                raise damaged(one_line(f"{found.where}: {found.what}"), self._database.shown)
 
     def rebuild(self) -> int:
         """Recompute current state from the events; return how many identities were repaired. See `audit.rebuild`."""

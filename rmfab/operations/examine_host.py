@@ -200,7 +200,8 @@ def _ledger(workspace: Workspace) -> Iterator[Diagnosis]:
 
 
 def _opened_ledger(workspace: Workspace) -> Iterator[Diagnosis]:
-    """Diagnose the ledger itself: whether it opens, may be written, and gives identities."""
+    """Diagnose the ledger itself: whether it opens, is sound, may be written, and gives identities."""
+    workspace.ledger.require_sound()
     read_only = workspace.ledger.caveat
     what = "the ledger" if read_only is None else f"the ledger: {read_only}"
     yield Diagnosis(what, read_only is None, "get write access to it and its folder")
@@ -216,6 +217,7 @@ def _lease(workspace: Workspace) -> Iterator[Diagnosis]:
         yield Diagnosis(f"no lease yet: the next run takes {size} identities", True)
     if not there:
         return
+    workspace.lease.ledger.require_sound()
     refusal = workspace.lease.ledger.pool_standing().refusal
     if refusal is not None:
         yield Diagnosis(f"this station's lease: {refusal.what}", False, refusal.hint or "", refusal)

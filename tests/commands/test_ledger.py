@@ -147,7 +147,7 @@ def folder_instead(path: Path) -> None:
 CHANGES = ("void LMP-000002 --reason lost", "generate --count 2", "label LMP-000002", "ledger rebuild", "ledger check")
 READS = ("status", "trace LMP-000001", "ledger backup b.db", "build lamp-0001 -o images")
 BROKEN: dict[str, tuple[Callable[[Path], object], int, tuple[str, ...]]] = {
-    "identities": (flipped("identity", 0), 5, (*CHANGES, *READS)),
+    "identities": (flipped("identity", 0), 5, (*CHANGES, *READS, "doctor")),
     "events": (flipped("event", 0), 5, (*CHANGES, "ledger backup b.db", "ledger adopt", "doctor")),
     "meta": (flipped("meta", 0), 5, (*CHANGES, *READS[1:], "ledger adopt", "doctor")),
     "a text of meta": (flipped("meta", 4056), 5, (*CHANGES, *READS[1:], "ledger adopt", "doctor")),
