@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -13,9 +15,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.forked import fork_boards
 from tests.quick_keys import make_keys_quick
 
 make_keys_quick()
+fork_boards()
 settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")
 LONG = 1_000
@@ -24,6 +28,7 @@ GOOD_REASONS = ("no radio", "no real board", "no node")
 
 # Records of pools must not lie among those of the person who runs the tests; commands that tests start inherit this.
 os.environ["RMFAB_STATE"] = tempfile.mkdtemp(prefix="rmfab-tests-state-")
+atexit.register(shutil.rmtree, os.environ["RMFAB_STATE"], ignore_errors=True)
 
 # Hundreds of tests start a command: each would compile rmfab again if this asked Python not to keep the result.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -48,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="leave out tests marked `slow` or `peers`")
 
 
+def with_peers(config: pytest.Config) -> bool:
+    """Return whether tests marked `peers` run."""
+    return bool(config.getoption("--peers") or os.environ.get("CI"))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what needs --peers or CI; with --fast, deselect the long tests. Files with long tests come first."""
     if config.getoption("--fast"):
@@ -59,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         {item.path: LONG for item in items if item.get_closest_marker("slow") or item.get_closest_marker("peers")}
     )
     items.sort(key=lambda item: -longest_first[item.path])
-    if not (config.getoption("--peers") or os.environ.get("CI")):
+    if not with_peers(config):
         for item in items:
             if item.get_closest_marker("peers"):
                 item.add_marker(pytest.mark.skip(reason="starts what others made: run it with --peers, or CI=true"))

@@ -23,6 +23,7 @@ from rmfab.board.rfc2217 import Rfc2217Port
 from rmfab.errors import PortError
 
 ROM_BAUD = 115200
+ANSWER_SECONDS = 3.0  # esptool waits as long for most answers: DEFAULT_TIMEOUT of its loader.py
 _URL_PREFIXES = ("loop://", "spy://")
 _BY_PATH = Path("/dev/serial/by-path")
 
@@ -88,7 +89,7 @@ def open_port(address: str, keep_going: Callable[[], None] = lambda: None) -> Se
     try:
         port = _unopened(address, keep_going)
         port.baudrate = ROM_BAUD
-        port.timeout = 3.0
+        port.timeout = ANSWER_SECONDS
         port.write_timeout = 10.0  # as esptool: a port that accepts nothing must not block forever
         port.dtr = False
         port.rts = False

@@ -101,12 +101,10 @@ class UnitConsole:
         """Receive what arrives within *seconds*; return whether anything did."""
 
         def pull() -> bytes:
-            before, self._port.timeout = self._port.timeout, seconds
+            self._port.timeout = seconds
             first = self._port.read(1)
             waiting = min(self._port.in_waiting, _LARGEST_READ) if first else 0
-            data = first + self._port.read(waiting) if waiting else first
-            self._port.timeout = before  # the loader relies on it
-            return data
+            return first + self._port.read(waiting) if waiting else first
 
         data = guarded(self._address, pull)
         self._transcript.add(data)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import serial
 
-from rmfab.board.port import SerialPort
+from rmfab.board.port import ANSWER_SECONDS, SerialPort
 from rmfab.signals import SLICE_SECONDS
 
 _PIECE_BYTES = 512  # a terminal device with room accepts as much at once
@@ -32,7 +32,7 @@ class _WatchedPort:
     def __init__(self, port: SerialPort, keep_going: Callable[[], None]) -> None:
         self._port = port
         self._keep_going = keep_going
-        self.timeout = port.timeout
+        self.timeout: float | None = ANSWER_SECONDS  # not the port's: that is what an earlier read has left of its wait
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)

@@ -55,12 +55,12 @@ def written(loader, size=70_000):
     return before, loader.baud
 
 
-def rates(board, book, boards):
-    """Return the rates before and after the write of *boards* boards in a row."""
+def rates(board, book, boards, size=70_000):
+    """Return the rates before and after the writes of *size* bytes to *boards* boards in a row."""
     found = []
     for _ in range(boards):
         with prepared(board, book=book) as loader:
-            found.append(written(loader))
+            found.append(written(loader, size))
     return found
 
 
@@ -96,9 +96,9 @@ def test_a_paced_board_climbs(tmp_path):
     """The same with the time of a real line, on which the stub needs a moment to change its rate."""
     book = RateBook(tmp_path / "rates.json")
     with served(BridgeKind.CH340, paced=0) as (board,):
-        assert rates(board, book, 3) == [(1_000_000, 1_000_000)] * 3
+        assert rates(board, book, 3, 20_000) == [(1_000_000, 1_000_000)] * 3
     with served(BridgeKind.CP2104, paced=0) as (board,):
-        assert [after for _, after in rates(board, book, 4)] == [921600, 1_000_000, 1_500_000, 2_000_000]
+        assert [after for _, after in rates(board, book, 4, 20_000)] == [921600, 1_000_000, 1_500_000, 2_000_000]
 
 
 @pytest.mark.parametrize("paced", [None, 0])
@@ -106,7 +106,7 @@ def test_falling_in_mid_write(tmp_path, paced):
     """A cable that fails in the middle of a write costs a slower rate, no restart; the next board starts with that."""
     book = RateBook(tmp_path / "rates.json")
     with served(BridgeKind.CP2102N, paced=paced) as (board,):
-        assert rates(board, book, 4)[-1] == (2_000_000, 2_000_000)
+        assert rates(board, book, 4, 20_000)[-1] == (2_000_000, 2_000_000)
         before = board.state()["restarts"]
         board.control("fault worn-cable=1200000")
         with prepared(board, book=book) as loader:
@@ -141,8 +141,11 @@ def test_a_board_that_dies_is_not_the_rate(tmp_path, monkeypatch):
         rates(board, book, 2)
         record = book.read((board.url, "10c4:ea60"))
         with prepared(board, book=book) as loader:
-            monkeypatch.setattr("rmfab.board.esp.line_speed._REPLY_SECONDS", 0.1)
             board.control("power off")
+            for limit in ("rmfab.board.esp.line_speed._REPLY_SECONDS", "esptool.loader.SYNC_TIMEOUT"):
+                monkeypatch.setattr(limit, 0.02)  # nothing answers from now on
+            for limit in ("esptool.loader.DEFAULT_TIMEOUT", "esptool.cmds.DEFAULT_TIMEOUT"):
+                monkeypatch.setattr(limit, 0.1)
             with pytest.raises(PortError):
                 written(loader)
         assert book.read((board.url, "10c4:ea60")) == record

@@ -10,6 +10,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from rmfab.board.native_usb import is_native_usb, returned, usb_number
 from rmfab.board.port import _opening_error, open_port, plugged_in
+from rmfab.board.watched_port import watched
 from rmfab.errors import PortError
 from rmfab.listening import free_port
 from rmfab.product.vocabulary import Chip
@@ -58,6 +59,15 @@ def test_opens_with_lines_released(pty):
     assert caught.value.cause == "port-busy"
     port.close()
     open_port(pty.name).close()
+
+
+def test_a_wait_that_ran_out_is_forgotten(pty):
+    """On a port on which a wait ran out, the next loader waits for the first answer of its stub as on a new one."""
+    with open_port(pty.name) as port:
+        before = watched(port, lambda: None)
+        fresh, before.timeout = before.timeout, 0.001
+        assert before.read(1) == b""
+        assert watched(port, lambda: None).timeout == fresh == 3.0
 
 
 def test_absent_port(tmp_path):

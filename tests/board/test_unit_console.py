@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rmfab.board.bootlog import BootLog
 from rmfab.board.unit_console import _LONGEST_LINE, Transcript
 from rmfab.secret import Secret, redact
-from tests.board.feed import Feed, FeedConsole, console
+from tests.board.feed import console
 from tests.patience import PATIENCE
 
 
@@ -83,16 +83,6 @@ def test_hearing_does_not_wait() -> None:
     reader.follow(log.feed)
     reader.hear()
     assert 0 < log.lines < 500
-
-
-def test_the_timeout_of_the_port_is_kept() -> None:
-    """The loader finds the port's timeout as it was: with what is left of a wait, it would miss its first answers."""
-    port = Feed(b"first\nsecond\n")
-    port.timeout = 3.0
-    reader = FeedConsole(port)
-    assert len(list(reader.everything())) == 2
-    reader.hear()
-    assert port.timeout == 3.0
 
 
 ATTACKS = {

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rmfab.cloud.attempt import BrokerAttempt
 from rmfab.cloud.broker import Broker
 from rmfab.cloud.broker_files import BrokerFolder
+from rmfab.cloud.broker_link import BrokerLink
 from rmfab.cloud.check_unit import Gate, check_broker, check_unit, probe
 from rmfab.cloud.credentials import ClientPair, CloudUnit
 from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto
+from rmfab.cloud.mqtt import Publish
 from rmfab.cloud.witness import watching
 from rmfab.errors import StationError
 from rmfab.listening import free_port
 from rmfab.product.vocabulary import KeyKind
+from tests.cloud.hurry import Hurry, hurry_once_published
 from tests.cloud.lab import NOW, Lab
 
 pytestmark = pytest.mark.peers
@@ -193,20 +198,26 @@ class TestBadBroker:
         with running(lab, acl="user rmfab-witness\ntopic readwrite node/#\n") as bench:
             assert failure(bench.check(lab.unit())) == ("publish", "cloud-publish")
 
-    def test_own_topic_is_not_delivered(self, lab: Lab) -> None:
+    def test_own_topic_is_not_delivered(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         """A subscription that is granted and gets nothing is `cloud-subscribe`."""
         acl = "pattern write node/%u/#\nuser rmfab-witness\ntopic readwrite node/#\n"
+        waits, delivered = threading.Event(), BrokerLink.delivered
+
+        def awaited(*arguments: Any) -> list[Publish]:
+            waits.set()
+            return delivered(*arguments)
+
+        monkeypatch.setattr(BrokerLink, "delivered", awaited)
+        monkeypatch.setattr("rmfab.cloud.broker_link.time", Hurry(waits))
         with running(lab, acl=acl) as bench:
-            bench.broker = lab.broker(bench.broker.port, patience=5)
             assert failure(bench.check(lab.unit()))[1] == "cloud-subscribe"
 
     @pytest.mark.parametrize("acl", ["pattern readwrite node/%u/#\n", "user rmfab-witness\ntopic read node/#\n"])
-    def test_a_blind_witness(self, lab: Lab, acl: str) -> None:
+    def test_a_blind_witness(self, lab: Lab, monkeypatch: pytest.MonkeyPatch, acl: str) -> None:
         """A witness that may not see or send is an error before any unit connects."""
-        with running(lab, acl=acl) as bench:
-            bench.broker = lab.broker(bench.broker.port, patience=5)
-            with pytest.raises(StationError, match="witness") as told:
-                bench.check(lab.unit())
+        hurry_once_published(monkeypatch)
+        with running(lab, acl=acl) as bench, pytest.raises(StationError, match="witness") as told:
+            bench.check(lab.unit())
         assert told.value.cause == "witness"
 
     def test_a_strange_witness(self, lab: Lab, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from rmfab.cloud.node_watch import NodeMessage, NodeWatch
 from rmfab.cloud.witness import Witness, watching
 from rmfab.errors import StationError
 from rmfab.listening import free_port
+from tests.cloud.hurry import hurry_once_published
 from tests.cloud.lab import Lab
 from tests.patience import PATIENCE, until
 
@@ -118,7 +120,10 @@ def slow(witness: Witness) -> Iterator[None]:
 def read(watch: NodeWatch, number: int) -> list[NodeMessage]:
     """Return the next messages."""
     found: list[NodeMessage] = []
-    until(lambda: len(found) >= number or found.extend(filter(None, [watch.next(0.1)])), "too few messages")
+    ending = time.monotonic() + PATIENCE
+    while len(found) < number:
+        assert time.monotonic() < ending, "too few messages"
+        found.extend(filter(None, [watch.next(0.1)]))
     return found
 
 
@@ -292,11 +297,11 @@ def _is_lost(watch: NodeWatch) -> bool:
     return False
 
 
-def test_a_witness_without_rights(tmp_path: Path) -> None:
+def test_a_witness_without_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A witness to which nothing is delivered is the station's error, at its start."""
     place = place_in(tmp_path)
     (BrokerFolder(place.lab.folder.root).root / "acl").write_text("user nobody\ntopic readwrite #\n")
-    broker = place.lab.broker(place.port, patience=10)
-    with place.serving(), pytest.raises(StationError) as told, watching(broker, place.lab.witness, lambda: None):
+    hurry_once_published(monkeypatch)
+    with place.serving(), pytest.raises(StationError, match="does not deliver") as told, place.witness():
         pass
     assert told.value.cause == "witness"

@@ -8,12 +8,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from rmfab.cloud.broker_link import BrokerLink
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.listening import free_port
@@ -200,10 +201,18 @@ class TestStopped:
         assert [one.outcome for serial in SERIALS for one in office.events(serial)] == [Outcome.ABORTED] * 3
 
     @pytest.mark.slow
-    def test_the_broker_fails(self, office: Office) -> None:
+    def test_the_broker_fails(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
         """A broker that stops answering is the station's error: exit 4, the unit is ERROR, its state stays."""
         office.server.silent_for = [one.node_id or "" for one in office.identities()]
-        said = office.check("--jobs", "1", "--timeout", "8", "--json")
+        connect = BrokerLink.connect
+
+        def connecting(link: BrokerLink, client_id: str) -> None:
+            if client_id in office.server.silent_for:  # only this answer never comes
+                link._broker = replace(link._broker, patience=1.0)
+            connect(link, client_id)
+
+        monkeypatch.setattr(BrokerLink, "connect", connecting)
+        said = office.check("--jobs", "1", "--timeout", str(PATIENCE), "--json")
         said.refused(4, "did not answer")
         found = [json.loads(line) for line in said.out.splitlines()]
         assert [one["event"] for one in found] == ["broker", "unit", "unit", "summary"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,28 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from rmfab.cli import main
 from rmfab.cloud import mosquitto
 from rmfab.identity.identity import Identity
+from rmfab.virtual import BoardSpec
 from rmfab.workspace.workspace import open_workspace
-from tests.terminal import Said, Terminal, copied, files
+from tests.conftest import with_peers
+from tests.forked import forked_commands
+from tests.patience import PATIENCE
+from tests.terminal import Said, Terminal, copied, environment, files
 
 pytestmark = pytest.mark.slow
+
+CHIPS = ("esp32", "esp32s3", "esp32c3", "esp32c6")
+CLOUD = ("--json", "--cloud")
+WANTED = (
+    CLOUD,
+    *(("--json", "--chip", chip) for chip in CHIPS),
+    (),
+    *(("--json", "--fault", fault) for fault in ("panic", "wrong-chip", "no-sync", "other-identity")),
+    ("--json",),
+)
+"""The options of the demos that tests want: first the longest, then in the order of the tests."""
+AT_ONCE = 4
 
 
 def events(out: str) -> list[dict[str, Any]]:
@@ -36,43 +51,63 @@ def events(out: str) -> list[dict[str, Any]]:
 
 
 class Demos:
-    """Demos that are run once, because each takes seconds, and copied for every test."""
+    """Demos of `rmfab demo` with two units, which are made once, because each takes seconds, and copied for every test.
 
-    def __init__(self, root: Path) -> None:
+    Their boards are as slow as real ones: they are made as processes beside each other.
+    """
+
+    def __init__(self, root: Path, rmfab: Path, makers: ThreadPoolExecutor, wanted: Iterable[tuple[str, ...]]) -> None:
         self._root = root
-        self._made: dict[tuple[str, ...], Said] = {}
+        self._rmfab = rmfab
+        self._made = {options: makers.submit(self._make, options) for options in wanted}
 
     def get(self, folder: Path, *options: str) -> Said:
-        """Copy the demo of two units that `rmfab demo` makes with *options* to *folder*; return what it printed."""
-        source = self._root / ("-".join(options) or "plain")
-        if options not in self._made:
-            out, err = io.StringIO(), io.StringIO()
-            with redirect_stdout(out), redirect_stderr(err):
-                code = main(["demo", "--units", "2", "--dir", str(source), *options])
-            self._made[options] = Said(code, out.getvalue(), err.getvalue())
-        copied(source, folder)
-        return self._made[options]
+        """Copy the demo that `rmfab demo` makes with *options* to *folder*; return what it printed."""
+        said = self._made[options].result()
+        copied(self._folder(options), folder)
+        return said
+
+    def _folder(self, options: tuple[str, ...]) -> Path:
+        return self._root / ("-".join(options) or "plain")
+
+    def _make(self, options: tuple[str, ...]) -> Said:
+        argv = [str(self._rmfab), "demo", "--units", "2", "--dir", str(self._folder(options)), *options]
+        done = subprocess.run(
+            argv, cwd=self._root, env=environment(), capture_output=True, text=True, timeout=5 * PATIENCE
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+
+def hurry(patch: pytest.MonkeyPatch) -> None:
+    """Let the boards of demos in this process run as fast as they can, for tests of something else."""
+    patch.setattr("rmfab.operations.demo.BoardSpec", lambda **fields: BoardSpec(**(fields | {"paced": None})))
 
 
 @pytest.fixture(scope="module")
-def demos(tmp_path_factory: pytest.TempPathFactory) -> Demos:
+def demos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
     """The demos of this module."""
-    return Demos(tmp_path_factory.mktemp("demos"))
+    root = tmp_path_factory.mktemp("demos")
+    rmfab = root / "rmfab"
+    with forked_commands() as program, ThreadPoolExecutor(AT_ONCE) as makers:
+        rmfab.write_text(program)
+        rmfab.chmod(0o755)
+        yield Demos(root, rmfab, makers, WANTED if with_peers(request.config) else WANTED[1:])
+        makers.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("chip", ["esp32", "esp32s3", "esp32c3", "esp32c6"])
-def test_json(terminal: Terminal, chip: str) -> None:
+@pytest.mark.parametrize("chip", CHIPS)
+def test_json(terminal: Terminal, demos: Demos, chip: str) -> None:
     """`--json` prints one event per line and ends with the summary; every chip passes."""
-    said = terminal("demo", "--units", "1", "--chip", chip, "--json")
+    said = demos.get(Path("d"), "--json", "--chip", chip)
     assert said.code == 0, said.err
     found = events(said.out)
-    assert (found[-1]["passed"], found[-1]["failed"], found[-1]["errors"]) == (1, 0, 0)
-    steps = {event["step"]: event["outcome"] for event in found if event["event"] == "step"}
-    assert {steps[name] for name in ("detect", "claim", "flash", "readback", "boot", "identify")} == {"PASS"}
+    assert (found[-1]["passed"], found[-1]["failed"], found[-1]["errors"]) == (2, 0, 0)
+    steps = {(event["slot"], event["step"]): event["outcome"] for event in found if event["event"] == "step"}
+    for name in ("detect", "claim", "flash", "readback", "boot", "identify"):
+        assert (steps["v1", name], steps["v2", name]) == ("PASS", "PASS")
     for event in found[:-1]:
         assert {"event", "ts", "station", "slot", "serial"} <= set(event)
-    (unit,) = [event for event in found if event["event"] == "unit"]
-    assert unit["serial"] == "LMP-000001"
+    assert {event["serial"] for event in found if event["event"] == "unit"} == {"LMP-000001", "LMP-000002"}
 
 
 def test_what_it_leaves_behind(terminal: Terminal, demos: Demos) -> None:
@@ -106,7 +141,7 @@ def test_faults(terminal: Terminal, demos: Demos, fault: str, code: int, outcome
     assert Path("d/labels.pdf").exists()
 
 
-def test_folders(terminal: Terminal) -> None:
+def test_folders(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with other files is kept, an earlier demo is replaced, a file in place of the folder is rejected."""
     Path("d").mkdir()
     Path("d/thesis.txt").write_text("precious")
@@ -116,6 +151,7 @@ def test_folders(terminal: Terminal) -> None:
     terminal("demo", "--dir", "f").refused(3, "f: is a file, expected a folder")
     Path("e/old").mkdir(parents=True)
     (Path("e") / ".rmfab-demo").touch()
+    hurry(monkeypatch)
     assert terminal("demo", "--dir", "e", "--units", "1").code == 0
     assert not Path("e/old").exists()
 

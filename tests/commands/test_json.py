@@ -22,6 +22,7 @@ from rmfab.virtual.cloud.rainmaker import VirtualRainmaker
 from rmfab.workspace.workspace import now
 from tests.cloud.lab import Lab
 from tests.cloud.servers import OpenBroker, listening
+from tests.commands.test_demo import hurry
 from tests.commands.test_options import leaves
 from tests.pools import copied_with_pool
 from tests.registration.clouds import Clock, site
@@ -167,6 +168,8 @@ def bench(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a CA, a batch of three, a slot, a build folder and CSVs of NVS; only copied."""
     root = tmp_path_factory.mktemp("json") / "bench"
     copied_with_pool(workshop / "lamp", root)
+    product = root / "product.toml"
+    product.write_text(product.read_text().replace("settle = 0.5", "settle = 0.02"))
     make_build_folder(root / "build", FirmwareRecipe(Chip.ESP32C3, app_size=128 * 1024))
     (root / "in.csv").write_text("key,type,encoding,value\nns,namespace,,\na,data,u8,1\n")
     (root / "config.csv").write_text("ns,namespace,\na,data,u8\n")
@@ -182,6 +185,7 @@ def workspace(bench: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(root)
     monkeypatch.setenv("RMFAB_STATE", str(terminal.folder / "state"))
     monkeypatch.setattr("serial.tools.list_ports.comports", list)
+    hurry(monkeypatch)
     return root
 
 

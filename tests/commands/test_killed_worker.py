@@ -177,8 +177,20 @@ def printed(folder: Path) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("how", ["^C", "hangup", "SIGTERM", "SIGKILL"])
-@pytest.mark.parametrize("name", ["nvs-write", "label-draw", "label-read", "build"])
+# Each command gets a signal for the whole group, and one for itself alone; each signal, two commands.
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("nvs-write", "^C"),
+        ("nvs-write", "SIGTERM"),
+        ("label-draw", "hangup"),
+        ("label-draw", "SIGKILL"),
+        ("label-read", "^C"),
+        ("label-read", "SIGTERM"),
+        ("build", "hangup"),
+        ("build", "SIGKILL"),
+    ],
+)
 def test_the_command_is_ended(full: Path, tmp_path: Path, name: str, how: str) -> None:
     """^C, SIGTERM and a terminal that closes end a command with 130 and leave no file. No worker outlives a command."""
     case = CASES[name]

@@ -17,6 +17,7 @@ from rmfab.label.printers.discovery import FoundPrinter, cups_keeps_files, usb_p
 from rmfab.label.scan import TEST_CODE
 from rmfab.virtual.printers.serving import PrinterHandle, serve_printer
 from rmfab.virtual.printers.spec import PrinterKind, VirtualPrinterSpec
+from tests.label.printers.bench import AWAY
 from tests.terminal import Terminal, environment, words
 
 SPECS = (
@@ -78,7 +79,7 @@ def test_printer_of_the_station(terminal: Terminal, printer: PrinterHandle, monk
 
 
 @pytest.mark.slow
-def test_doctor(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
+def test_doctor(terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """doctor reports the printer: ready, with a fault, or one that does not answer."""
     with serve_printer(SPECS[0], tmp_path / "out") as printer:
         (lamp / "station.toml").write_text(f'[printer]\naddress = "{printer.address}"\n')
@@ -88,6 +89,7 @@ def test_doctor(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
         (lamp / "station.toml").write_text(f'[printer]\naddress = "{printer.address}"\ndpi = 300\n')
         what, good = _doctor(terminal, lamp)
         assert ("300 dpi, the printer reports 203 dpi" in what, good) == (True, False)
+    monkeypatch.setattr("rmfab.operations.use_printer.PrinterPatience", lambda: AWAY)
     assert _doctor(terminal, lamp)[1] is False
 
 

@@ -213,7 +213,7 @@ def found(
     )
     factory = Factory(root)
     factory.edit('# path = "build"', 'path = "build"')
-    factory.edit("settle = 0.5", "settle = 0.15")
+    factory.edit("settle = 0.5", "settle = 0.02")
     # A busy machine is no fault of a unit. A test of a unit that stays silent sets a shorter limit.
     factory.edit("boot_timeout = 20.0", "boot_timeout = 60.0")
     factory.edit("answer_timeout = 10.0", "answer_timeout = 60.0")

@@ -111,15 +111,10 @@ def mend(bench: Bench) -> None:
 
 
 @contextmanager
-def founding(founded: Factory, folder: Path) -> Iterator[World]:
-    """Bring the ledger of *founded* to a server for two stations in *folder*, with a lease of three each, not taken
+def founding(server: Server, founded: Factory, folder: Path) -> Iterator[World]:
+    """Bring the ledger of *founded* to *server* for two stations in *folder*, with a lease of three each, not taken
     yet."""
-    with (
-        running_server(durable=True) as server,
-        Proxy(server.socket) as first,
-        Proxy(server.socket) as second,
-    ):
-        server.execute("CREATE DATABASE l TEMPLATE template0")
+    with database(server), Proxy(server.socket) as first, Proxy(server.socket) as second:
         roots = [copied(founded, folder / name).root for name in ("bench-1", "bench-2")]
         owner = Factory(roots[0]).workspace
         transfer(owner.ledger, server.url("l"), station="office", ts=NOON)
@@ -129,8 +124,25 @@ def founding(founded: Factory, folder: Path) -> Iterator[World]:
         yield World(server, Bench(roots[0], first, 3), Bench(roots[1], second, 3))
 
 
+@contextmanager
+def database(server: Server) -> Iterator[None]:
+    """Create the database `l` of *server*; it is dropped at the end."""
+    server.execute("CREATE DATABASE l TEMPLATE template0")
+    try:
+        yield
+    finally:
+        server.execute("DROP DATABASE l WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def durable_server() -> Iterator[Server]:
+    """A server that survives a power cut; the ledger of each test is a new database of it."""
+    with running_server(durable=True) as started:
+        yield started
+
+
 @pytest.fixture
-def world(founded: Factory, tmp_path: Path) -> Iterator[World]:
+def world(durable_server: Server, founded: Factory, tmp_path: Path) -> Iterator[World]:
     """A shared ledger with eight identities, and two stations with a lease of three each, not taken yet."""
-    with founding(founded, tmp_path) as made:
+    with founding(durable_server, founded, tmp_path) as made:
         yield made

@@ -23,7 +23,8 @@ class GarblingProxy:
     """A proxy on loopback to *url*; data from the board is noise above *limit* baud.
 
     *once*, a pair of bytes, replaces the first by the second one time.
-    *lose* is the number of answers to blocks of compressed data that are lost, counted from the first one.
+    *lose* is the number of answers to blocks of compressed data that are lost, counted from the first one; `lost`, how
+    many were so far.
     Nothing of the board passes while *mute* is set.
     """
 
@@ -34,6 +35,7 @@ class GarblingProxy:
         self.mute = threading.Event()
         self._baud = 0
         self._lose = lose
+        self.lost = 0
         self._losing = False
         self._once = once
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -66,6 +68,7 @@ class GarblingProxy:
                         continue
                     elif self._losing:
                         self._losing = False
+                        self.lost += 1
                     else:
                         client.sendall(self._garbled(data))
 

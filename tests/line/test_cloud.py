@@ -7,7 +7,9 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,10 @@ import pytest
 from rmfab.cloud.broker_files import BrokerFolder
 from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto
 from rmfab.identity.ca import CertificateAuthority
+from rmfab.line.listening import judge_meanwhile
+from rmfab.line.stages import Joined
+from rmfab.line.steps import cloud
+from rmfab.line.visit import Visit
 from rmfab.listening import free_port
 from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
@@ -25,16 +31,19 @@ from rmfab.operations.trace import trace_unit
 from rmfab.report.trace import as_json, as_lines
 from rmfab.virtual.network import FACTORY_NETWORK, AccessPoint, Route
 from rmfab.workspace.workspace import now
+from tests.cloud.hurry import Hurry
 from tests.cloud.lab import Lab
 from tests.line.floor import NVS, Factory, Said, beside, copied, found, serve, spec
 from tests.line.test_provision import give_network, held_network
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
 HOST = "mqtt.example.org"
-EXPIRES = 15.0
-"""Seconds of a limit that must expire; until then a unit that can must have connected."""
+LONG = 600.0
+"""Seconds of a limit that no unit reaches by being slow."""
+QUIET = 1.0
+"""Seconds until the limit is over for a unit that has shown what is wrong with it."""
 EDITS = (
     ("join = false", "join = true"),
     ('cloud = "off"', 'cloud = "witness"'),
@@ -90,6 +99,45 @@ class Line:
         one = spec(faults=faults, networks=joined, flash_file=self.folder / "flash.bin", **fields)
         with serve([one]) as (board,):
             return self.factory.run(board.url, command=command)
+
+
+class Limit:
+    """The limit of the step `cloud` is LONG, and over for a unit QUIET seconds after *enough* of it was seen.
+
+    So a limit that must expire does so early, and yet no unit must be fast.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, enough: Callable[[Visit], object]) -> None:
+        self._enough = enough
+        self._slot = threading.local()  # each slot has its own thread
+        patch.setattr("rmfab.line.steps.cloud.judge_meanwhile", self._judge)
+        patch.setattr("rmfab.line.steps.cloud.time", self)
+
+    def monotonic(self) -> float:
+        """What the step takes for the time."""
+        real = time.monotonic()
+        over = real - getattr(self._slot, "since", real) >= QUIET
+        return real + LONG if over else real
+
+    def _judge(self, visit: Visit) -> None:
+        judge_meanwhile(visit)
+        if not hasattr(self._slot, "since") and self._enough(visit):
+            self._slot.since = time.monotonic()
+
+
+def is_connected(visit: Visit) -> bool:
+    """Whether the line has read that the unit is connected."""
+    return visit.board.log is not None and visit.board.log.mqtt_connected
+
+
+def is_troubled(visit: Visit) -> bool:
+    """Whether the line has read why the unit is not connected."""
+    return visit.board.log is not None and visit.board.log.mqtt_trouble is not None
+
+
+def is_told(visit: Visit) -> bool:
+    """Whether the line has read that a parameter came to the unit."""
+    return "Received params" in visit.board.text
 
 
 @contextmanager
@@ -174,22 +222,32 @@ class TestPassed:
         assert said.code == 0, said.unit["reason"]
         assert measured(said)["checks"] == {"config": "PASS", "mapping": "PASS", "param": "PASS"}
 
-    def test_console(self, line: Line) -> None:
+    def test_console(self, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
         """With cloud = "console" no witness is needed; a unit that cannot connect fails with what its console says."""
         line.factory.edit('cloud = "witness"', 'cloud = "console"')
         line.factory.edit('cloud_param = "Light.Power"', 'cloud_param = ""')
-        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}")
+        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {LONG}")
         line.station(witness_cert=None, witness_key=None)
         before = line.shop.witnesses()
         networks = (line.shop.network,)
+        wait = cloud._await_console
         with serve([spec(networks=networks), spec(index=1, networks=networks, faults=("wrong-host",))]) as boards:
+
+            def waiting(visit: Visit, stage: Joined, seconds: float) -> str | None:
+                if visit.slot.name != boards[1].url:
+                    return wait(visit, stage, seconds)
+                until(lambda: judge_meanwhile(visit) or is_troubled(visit), "the console says nothing")
+                return wait(visit, stage, QUIET)
+
+            monkeypatch.setattr("rmfab.line.steps.cloud._await_console", waiting)
             said = line.factory.run(*(board.url for board in boards))
         assert verdicts(said) == {boards[0].url: ("PASS", None), boards[1].url: ("FAIL", "mqtt-dns")}
         assert line.shop.witnesses() == before
 
-    def test_without_challenge_response(self, tmp_path: Path) -> None:
+    def test_without_challenge_response(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Firmware that waits for its owner reports no mapping and no parameters: that is skipped, with a warning."""
-        edits = (*EDITS, ("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}"))
+        edits = (*EDITS, ("cloud_timeout = 60.0", f"cloud_timeout = {LONG}"))
+        Limit(monkeypatch, lambda visit: "config" in visit.measured["checks"])
         with opened(tmp_path / "shop", edits, ch_resp=False) as shop:
             said = line_of(shop, tmp_path).run()
         assert said.code == 0, said.unit["reason"]
@@ -197,21 +255,22 @@ class TestPassed:
         assert any("reports no parameters" in told for told in said.logs)
 
 
-FAULTS = {
-    "wrong-host": "mqtt-dns",
-    "early-clock": "mqtt-clock",
-    "other-project": "cloud-project",
-    "mute-online": "cloud-silent",
-    "ignores-params": "cloud-param",
+FAULTS: dict[str, tuple[str, Callable[[Visit], bool]]] = {
+    "wrong-host": ("mqtt-dns", is_troubled),
+    "early-clock": ("mqtt-clock", is_troubled),
+    "other-project": ("cloud-project", lambda _: False),
+    "mute-online": ("cloud-silent", is_connected),
+    "ignores-params": ("cloud-param", is_told),
 }
+"""The cause of each fault, and what the line sees of a unit that will show no more; it need not wait for the rest."""
 
 
 class TestFailed:
     """What is wrong with a unit."""
 
-    def test_faults(self, line: Line, tmp_path: Path) -> None:
+    def test_faults(self, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each fault has its own cause, and is the unit's; the good unit beside them passes, and all are reset."""
-        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}")
+        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {LONG}")
         networks = (line.shop.network,)
         specs = [
             spec(
@@ -220,10 +279,12 @@ class TestFailed:
             for number, fault in enumerate([*FAULTS, ""])
         ]
         with serve(specs) as boards:
+            shown = {board.url: enough for board, (_, enough) in zip(boards, FAULTS.values(), strict=False)}
+            Limit(monkeypatch, lambda visit: visit.slot.name in shown and shown[visit.slot.name](visit))
             said = line.factory.run(*(board.url for board in boards))
         told = verdicts(said)
         assert {fault: told[board.url] for fault, board in zip([*FAULTS, ""], boards, strict=True)} == {
-            **{fault: ("FAIL", cause) for fault, cause in FAULTS.items()},
+            **{fault: ("FAIL", cause) for fault, (cause, _) in FAULTS.items()},
             "": ("PASS", None),
         }
         assert [held_network(one.flash_file.read_bytes()) for one in specs] == [[]] * len(specs)
@@ -236,17 +297,19 @@ class TestFailed:
         assert line.factory.states() == {serial: states[outcome] for serial, outcome in serials.items()}
         line.factory.check()
 
-    def test_another_ca(self, line: Line, tmp_path: Path) -> None:
+    def test_another_ca(self, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A unit whose certificate its broker refuses in the handshake fails as `mqtt-certificate`."""
-        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}")
+        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {LONG}")
+        Limit(monkeypatch, is_troubled)
         stranger = Lab(line.shop.lab.root, line.shop.lab.names)  # with a CA of its own
         with beside_it(stranger, tmp_path / "broker") as (_, port):
             said = line.run(network=network_to(port))
         assert (said.code, said.verdict) == (1, ("FAIL", "mqtt-certificate")), said.unit["reason"]
 
-    def test_firmware_that_trusts_a_different_ca(self, tmp_path: Path) -> None:
+    def test_firmware_that_trusts_a_different_ca(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Firmware that does not contain the CA of the broker fails with that reason, not with its clock."""
-        edits = (*EDITS, ("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}"))
+        edits = (*EDITS, ("cloud_timeout = 60.0", f"cloud_timeout = {LONG}"))
+        Limit(monkeypatch, is_troubled)
         stranger = Lab(tmp_path / "stranger", names=(HOST,)).folder.ca.read_text()
         with opened(tmp_path / "shop", edits, server_root=stranger) as shop:
             said = line_of(shop, tmp_path).run()
@@ -308,7 +371,7 @@ class TestStation:
 
     def test_the_broker_dies(self, line: Line, tmp_path: Path) -> None:
         """If the witness loses its connection while a unit is watched, the unit ends as ERROR and is reset."""
-        line.factory.edit("cloud_timeout = 60.0", "cloud_timeout = 600.0")
+        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {LONG}")
         with beside_it(line.shop.lab, tmp_path / "broker") as (broker, port):
             line.station(tcp_port=port)
 
@@ -321,9 +384,12 @@ class TestStation:
         assert (said.code, said.verdict) == (4, ("ERROR", "witness")), said.unit["reason"]
         assert list(line.factory.states().values()) == ["flashed"]
 
-    def test_the_broker_hangs(self, line: Line, tmp_path: Path) -> None:
+    def test_the_broker_hangs(self, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A broker that keeps its connections and delivers nothing is not the unit's silence: ERROR, and no FAIL."""
-        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}")
+        line.factory.edit("cloud_timeout = 60.0", f"cloud_timeout = {LONG}")
+        hung = threading.Event()
+        Limit(monkeypatch, lambda _: hung.is_set())
+        monkeypatch.setattr("rmfab.cloud.witness.time", Hurry(hung))
         with beside_it(line.shop.lab, tmp_path / "broker") as (broker, port):
             line.station(tcp_port=port)
             process = broker._process
@@ -332,6 +398,7 @@ class TestStation:
             def hang() -> None:
                 line.factory.wait_for(lambda event: event.get("step") == "provision")
                 process.send_signal(signal.SIGSTOP)
+                hung.set()
 
             try:
                 with beside(hang):

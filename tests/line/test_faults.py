@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rmfab.product.vocabulary import Chip
+from rmfab.provisioning.transport import SESSION, VERSION
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import copied, found, serve, spec
+from tests.line.never import nobody_answers, stays_away, stays_silent
 from tests.line.test_cloud import FAULTS as ONLINE
 
 pytestmark = pytest.mark.slow
@@ -68,18 +70,20 @@ ELSEWHERE = {"kill-at", "loses-param", "no-ota-status", "rolls-back", "bad-cable
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory):
     """All faulty boards and a healthy one, on one floor in parallel: the output, the bindings, the ledger's check."""
-    limits = (
-        ("boot_timeout = 60.0", "boot_timeout = 20.0"),
-        ("answer_timeout = 60.0", "answer_timeout = 15.0"),
-        ("provision_timeout = 45.0", "provision_timeout = 120.0"),
-    )
+    limits = (("provision_timeout = 45.0", "provision_timeout = 120.0"),)
     factory = found(tmp_path_factory.mktemp("faults") / "ws", units=len(FAULTS), edits=limits)
     specs = [spec(index=n, faults=() if name == "healthy" else (name,)) for n, name in enumerate(FAULTS)]
     with serve(specs) as boards, pytest.MonkeyPatch.context() as patch:
         patch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 60.0)
         patch.setattr("rmfab.line.connection._RETURN_SECONDS", 20.0)
+        named = dict(zip(FAULTS, boards, strict=True))
+        # What never comes is waited for shortly; all that does come has long limits.
+        stays_silent(patch, named["silent"].url)
+        stays_away(patch, named["vanish"].url)
+        stalled, late = (named[name].provisioning_url for name in ("stalled-session", "just-in-time=20"))
+        nobody_answers(patch, {(stalled, SESSION), (late, VERSION)})
         said = factory.run(*(board.url for board in boards))
-        return factory, said, dict(zip(FAULTS, boards, strict=True))
+        return factory, said, named
 
 
 def test_every_fault_has_a_row():
@@ -148,8 +152,9 @@ def test_slow_flash(tmp_path, chip, outcome, failed):
     assert (said.code, boot["outcome"], boot["measurements"]["failed_starts"]) == (0, outcome, [failed])
 
 
-def test_mended_boards_keep_their_identity(founded, tmp_path):
+def test_mended_boards_keep_their_identity(founded, tmp_path, monkeypatch):
     """A repaired board passes a later run with the identity that it had."""
+    monkeypatch.setattr("rmfab.line.connection._RETURN_SECONDS", 0.0)  # no board returns while a line runs
     factory = copied(founded, tmp_path / "ws")
     with serve([spec(faults=("brownout",)), spec(index=1, faults=("vanish",))]) as (sagging, leaving):
         first = factory.run(sagging.url, leaving.url)
@@ -164,8 +169,9 @@ def test_mended_boards_keep_their_identity(founded, tmp_path):
     factory.check()
 
 
-def test_swapped_board_is_another_unit(factory):
+def test_swapped_board_is_another_unit(factory, monkeypatch):
     """A port that comes back with a different board ends as ERROR; that board gets a new identity."""
+    monkeypatch.setattr("rmfab.line.connection._RETURN_SECONDS", 0.0)  # it comes back after the line has ended
     with serve([spec(faults=("vanish",))]) as (board,):
         first = factory.run(board.url)
         assert first.verdict == ("ERROR", "port-gone")

@@ -8,23 +8,27 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pypdfium2
 import pytest
 import zxingcpp
 from PIL import Image
 
+from rmfab.cli import main
+from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.scan import TEST_CODE
 from rmfab.ledger.events import EventKind
 from rmfab.operations.advance import completed
 from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.terminal import Unattended
 from rmfab.virtual.printers.spec import PrinterKind
+from tests.label.printers.bench import AWAY
 from tests.label.printers.bench import printing as virtual_printer
 from tests.label.printers.cups import add_queue, cups, ipp_printer
 from tests.line.floor import Factory, beside, copied, found, ports, serve, spec
 from tests.patience import PATIENCE, until
-from tests.terminal import environment, on_terminal, process
+from tests.terminal import Said, environment, on_terminal
 from tests.terminal import words as words_of
 
 pytestmark = pytest.mark.slow
@@ -83,15 +87,18 @@ def printed(folder):
 
 
 def command(factory, *argv):
-    return process("-C", factory.root, *argv, cwd=factory.root.parent)
+    """Run a command in this process: a process of its own would take longer to start than most of them to run."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["-C", str(factory.root), *argv])
+    return Said(code, out.getvalue(), err.getvalue())
 
 
-def well(factory, *argv, stdin=""):
+def well(factory, *argv):
     """Return stdout and stderr of a command that succeeds."""
-    argv = words_of("-C", factory.root, *argv)
-    done = subprocess.run(argv, input=stdin, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+    done = command(factory, *argv)
+    assert done.code == 0, done.err
+    return done.out, done.err
 
 
 def test_units_that_pass_get_their_labels(factory, tmp_path):
@@ -149,7 +156,7 @@ def test_a_required_label(factory, tmp_path):
         assert factory.run(board.url).refusal == (3, ["no-printer"])
 
 
-def test_a_run_says_at_its_start_what_labels_lack(factory):
+def test_a_run_says_at_its_start_what_labels_lack(factory, monkeypatch):
     """Small modules are warned of once, for the dots of this printer; a style that does not fit ends the run before a
     board is touched. A printer that is away is a warning: its labels can wait."""
     factory.edit('print = "pass"', 'print = "pass"\nstyle = "module-15"')
@@ -161,6 +168,7 @@ def test_a_run_says_at_its_start_what_labels_lack(factory):
         assert factory.run(board.url).refusal == (3, ["qr-form"])
         factory.edit('"minimal-10"', '"module-15"')
         away = '[printer]\naddress = "zpl+tcp://127.0.0.1:1"\n'
+        monkeypatch.setattr("rmfab.operations.line_labels.open_printer", partial(open_printer, patience=AWAY))
         for lines, what in ((away, "connection refused"), (f'{away}dpi = 300\nmedia = "10"', "a label of 15.0 x 15.0")):
             (factory.root / "station.toml").write_text(lines)
             said = factory.run(board.url, extra=("--again",))
@@ -201,8 +209,10 @@ def test_labels_are_scanned_on_their_boards(factory, scanners, tmp_path):
         assert (said.code, {(one["outcome"], one["class"]) for one in said.units}) == (4, {("ERROR", "label-swapped")})
         assert all("LMP-000001" in one["reason"] and "LMP-000002" in one["reason"] for one in said.units)
         assert len(printed(tmp_path / "printer")) == 2
-        whose, _ = well(factory, "scan", stdin=f"]Q1{payload(factory, 'LMP-000002')}\n")
-        assert whose.startswith("LMP-000002  verified  batch lamp-0001")
+        scan = words_of("-C", factory.root, "scan")
+        typed = f"]Q1{payload(factory, 'LMP-000002')}\n"
+        whose = subprocess.run(scan, input=typed, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+        assert whose.stdout.startswith("LMP-000002  verified  batch lamp-0001")
 
         later, scanner = Factory(factory.root), scanners()  # without the events of the earlier run
 

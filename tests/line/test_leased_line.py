@@ -8,21 +8,35 @@ import threading
 import pytest
 
 from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.sql import postgres_link
 from rmfab.ledger.store import Ledger
 from rmfab.line.bound_boards import BoardMemory
 from rmfab.line.leased_ledger import LeasedLedger
 from rmfab.line.spool import Spool
 from tests.line.floor import beside, found, interrupting, ports, serve, spec
-from tests.line.leased import NOON, cut, founding, mend, world
+from tests.line.leased import NOON, cut, durable_server, founding, mend, world
 from tests.line.process import line, read_until
 
-__all__ = ["world"]
+__all__ = ["durable_server", "world"]
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
 
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch):
+    """A server that is away stays so until the test brings it back: a line need not wait whether it comes by itself."""
+    monkeypatch.setattr("rmfab.line.leased_ledger.GRACE", 0.5)
+
+
 def is_claim(event):
     return event["event"] == "step" and event["step"] == "claim"
+
+
+@pytest.fixture
+def quick_looks(monkeypatch):
+    """A line that looks often for a server that is away."""
+    monkeypatch.setattr("rmfab.line.leased_ledger._FIRST_LOOK", 0.1)
+    monkeypatch.setattr("rmfab.line.leased_ledger._LAST_LOOK", 0.4)
 
 
 def says(*words):
@@ -99,6 +113,7 @@ def test_what_the_terminal_shows(world):
         assert "psycopg" not in err
 
 
+@pytest.mark.usefixtures("quick_looks")
 def test_the_server_comes_back_in_a_loop(world):
     """The operator is told once that it is away, and once that it is back; the lease's unit is merged at once."""
     one = world.one
@@ -139,12 +154,19 @@ def test_a_frozen_network(world, monkeypatch):
     """A network that delivers nothing ends by our deadline; the unit and the next one go on without it."""
     monkeypatch.setattr("rmfab.ledger.sql.postgres._ANSWER_FACTOR", 0.05)
     one = world.one
-    with serve([spec(index=number) for number in range(2)]) as boards:
-        with at_claim(one, one.proxy.flows.clear):
+
+    def freeze():
+        one.proxy.flows.clear()
+        # From now on no connection is made; this is the least that libpq allows for it.
+        patch.setitem(postgres_link._DEFAULTS, "connect_timeout", "2")
+
+    with serve([spec(index=number) for number in range(2)]) as boards, monkeypatch.context() as patch:
+        with at_claim(one, freeze):
             said = one.run(boards[0].url)
         assert (said.code, said.unit["outcome"]) == (0, "PASS")
         said = one.run(boards[1].url)
         assert (said.code, said.unit["serial"]) == (0, "LMP-000001")
+        patch.undo()
         one.proxy.flows.set()
         one.enter()
     assert world.states() == {"generated": 3, "handed-over": 3, "verified": 2}
@@ -282,6 +304,7 @@ def test_one_board_with_two_identities(world):
     assert world.states() == {"generated": 2, "handed-over": 3, "verified": 2, "void": 1}
 
 
+@pytest.mark.usefixtures("quick_looks")
 def test_a_contradiction_in_mid_run(world):
     """It is found as soon as the server is back, and ends the loop. The next run does not start without the server."""
     one = world.one
@@ -353,11 +376,14 @@ def test_a_replay_that_is_killed(world, monkeypatch, lost):
     assert world.states() == {"generated": 4, "handed-over": 3, "verified": 1}
 
 
-def test_serials_that_come_with_boards(tmp_path):
+def test_serials_that_come_with_boards(durable_server, tmp_path):
     """A lease of identities without serials: each gets that of its board while the server is away; both ledgers then
     know the unit by it."""
     made = found(tmp_path / "made", units=4, edits=(('serial = "LMP-{n:06d}"', 'serial = "LMP-{mac}"'),))
-    with founding(made, tmp_path) as world, serve([spec(index=number) for number in range(2)]) as boards:
+    with (
+        founding(durable_server, made, tmp_path) as world,
+        serve([spec(index=number) for number in range(2)]) as boards,
+    ):
         one = world.one
         with at_claim(one, lambda: cut(one)):
             first = one.run(boards[0].url)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from itertools import count
+from threading import Event
+from types import SimpleNamespace
+
 import pytest
 
 from rmfab.board.port import open_port
@@ -13,7 +18,7 @@ from rmfab.line.slot_watch import SlotWatch
 from rmfab.line.station import Slot, SlotLink, host_station, slots_for
 from rmfab.operations.run_line import LineRequest, run_line
 from tests.line.floor import beside, found, interrupting, looks, serve, spec
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +104,8 @@ def test_an_error_that_was_cured_is_history(tmp_path, seen):
 def test_a_finished_board_keeps_running(factory, seen, monkeypatch):
     """A board that stays is not run again, and not even restarted, since it answers with its prompt; removed and
     inserted again, it is run again, with the same identity."""
-    monkeypatch.setattr("rmfab.line.slot_watch._FIRST_LOOK_SECONDS", 5.0)
+    monkeypatch.setattr("rmfab.line.slot_watch._FIRST_LOOK_SECONDS", PATIENCE)
+    gone, times = Event(), count()
 
     def play():
         factory.wait_for(a_unit)
@@ -109,9 +115,14 @@ def test_a_finished_board_keeps_running(factory, seen, monkeypatch):
         state = board.state()
         assert (state["mode"], state["restarts"], len(factory_units(factory))) == ("running", before, 1)
         board.control("power off")
+        gone.set()
         seen.empty(board.url)
         board.control("power on")
         factory.wait_for(a_unit, 2)
+
+    # Once the board is gone, its answer is overdue whenever the line looks at the clock.
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + (next(times) * PATIENCE if gone.is_set() else 0.0))
+    monkeypatch.setattr("rmfab.line.slot_watch.time", clock)
 
     with serve([spec()]) as (board,), interrupting(play):
         said = factory.run(board.url, extra=("--loop",))

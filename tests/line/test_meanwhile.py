@@ -25,7 +25,7 @@ from rmfab.product.console_pattern import ConsolePatterns
 from rmfab.product.product import VerifyPolicy
 from rmfab.product.vocabulary import ConsolePort, Credentials
 from rmfab.release.build_config import BuildConfig
-from tests.board.test_unit_console import Feed
+from tests.board.feed import Feed
 from tests.patience import PATIENCE
 
 LINK = SlotLink("feed", 115200, Unwired())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from rmfab.board.esp.loader import Loader
+from rmfab.board.watched_port import _WatchedPort
 from rmfab.identity.sealing import create_station_key
 from rmfab.line import worker
 from rmfab.line.events import Step
@@ -12,10 +15,12 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 from tests.line.floor import found, serve, spec
 from tests.line.proxy import GarblingProxy
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
 STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDENTIFY)
+_LOOK_SECONDS = 0.02
 
 
 def before_step(monkeypatch, wanted, slot, deed):
@@ -35,6 +40,7 @@ def test_port_goes_away(factory, monkeypatch, step):
     """If the port goes away before a step, its slot ends as ERROR, the other passes, and the next run passes."""
     with serve([spec(), spec(index=1)]) as (board, other):
         before_step(monkeypatch, step, board.url, lambda: board.control("vanish"))
+        monkeypatch.setattr("rmfab.line.connection._RETURN_SECONDS", 0.0)  # it comes back only for the next run
         said = factory.run(board.url, other.url)
         verdicts = {unit["slot"]: unit for unit in said.units}
         assert verdicts[board.url]["outcome"] == "ERROR"
@@ -103,6 +109,26 @@ def test_another_board_at_a_slower_baud(factory, monkeypatch):
     assert factory.bindings() == {}
 
 
+def give_up_lost_answers(monkeypatch, proxy):
+    """Let the line wait for the answer to a block as long as it takes, but no longer once *proxy* has lost it."""
+    read, given_up = _WatchedPort.read, 0
+
+    def read_or_give_up(port, size=1):
+        nonlocal given_up
+        limit, port.timeout = port.timeout, _LOOK_SECONDS
+        ending = time.monotonic() + limit
+        while not (received := read(port, size)) and time.monotonic() < ending:
+            if proxy.lost > given_up:
+                given_up = proxy.lost
+                break
+        port.timeout = limit
+        return received
+
+    monkeypatch.setattr(_WatchedPort, "read", read_or_give_up)
+    monkeypatch.setattr("esptool.cmds.DEFAULT_TIMEOUT", PATIENCE)
+    monkeypatch.setattr("esptool.cmds._get_flash_defl_block_timeout", lambda *_: PATIENCE)
+
+
 @pytest.mark.parametrize(
     ("lost", "flashes"),
     [(1, ["PASS"]), (3, ["PASS"]), (9, ["ERROR", "MARGINAL"]), (50, ["ERROR", "ERROR"])],
@@ -110,11 +136,11 @@ def test_another_board_at_a_slower_baud(factory, monkeypatch):
 def test_lost_answers(factory, monkeypatch, lost, flashes):
     """If an answer is lost, its block may have been written: the region starts again, once more at each rate. Then the
     board is restarted, and the step is tried again; there is no lower rate left."""
-    limit = 1.0 if lost > 9 else 2.5  # in which an answer comes that is not lost; it matters unless all are
-    monkeypatch.setattr("esptool.cmds.DEFAULT_TIMEOUT", limit)
-    monkeypatch.setattr("esptool.cmds._get_flash_defl_block_timeout", lambda *_: limit)
-    with serve([spec()]) as (board,), GarblingProxy(board.url, lose=lost) as url:
-        said = factory.run(url, command="flash")
+    with serve([spec()]) as (board,):
+        proxy = GarblingProxy(board.url, lose=lost)
+        give_up_lost_answers(monkeypatch, proxy)
+        with proxy as url:
+            said = factory.run(url, command="flash")
         state = board.state()
     tried = [event for event in said.events if event["event"] == "step" and event["step"] == "flash"]
     assert [event["outcome"] for event in tried] == flashes, said.unit["reason"]

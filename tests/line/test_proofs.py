@@ -164,6 +164,20 @@ def test_identity_needs_a_proof():
     assert caught.value.cause == "no-proof"
 
 
+@pytest.fixture
+def waits(monkeypatch):
+    """How long the line wants to listen to each boot. It gives up early: the console stays silent, and the offer that
+    comes after it keeps the whole boot_timeout."""
+    wanted, read = [], listening._boot_lines
+
+    def read_shortly(*of, seconds):
+        wanted.append(seconds)
+        return read(*of, seconds=min(seconds, 0.5))
+
+    monkeypatch.setattr(listening, "_boot_lines", read_shortly)
+    return wanted
+
+
 QUIET = {
     "no console": {"console_port": NOWHERE},
     "a different UART": {"console_port": OTHER_UART},
@@ -173,10 +187,11 @@ QUIET = {
 }
 
 
+@pytest.mark.usefixtures("waits")
 @pytest.mark.parametrize("name", QUIET)
 def test_quiet_units_pass_by_provisioning(tmp_path, name):
     """Firmware that prints nothing passes the whole line: its offer proves the boot, provisioning the identity."""
-    factory = found(tmp_path / "ws", units=1, edits=(("boot_timeout = 60.0", "boot_timeout = 10.0"),), **QUIET[name])
+    factory = found(tmp_path / "ws", units=1, **QUIET[name])
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert said.code == 0, said.unit["reason"]
@@ -188,21 +203,14 @@ def test_quiet_units_pass_by_provisioning(tmp_path, name):
     assert list(factory.states().values()) == ["verified"]
 
 
-def test_a_silent_console_is_waited_for_once(tmp_path, monkeypatch):
+def test_a_silent_console_is_waited_for_once(tmp_path, monkeypatch, waits):
     """A unit that may print on a console that the slot may not have is waited for in its first boot, then no more."""
-    waits, read = [], listening._boot_lines
-
-    def counted(*of, seconds):
-        waits.append(seconds)
-        return read(*of, seconds=seconds)
-
-    monkeypatch.setattr(listening, "_boot_lines", counted)
     monkeypatch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.2)
-    factory = found(tmp_path / "ws", units=1, edits=(("boot_timeout = 60.0", "boot_timeout = 5.0"),), console_port=USB)
+    factory = found(tmp_path / "ws", units=1, console_port=USB)
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert said.code == 0, said.unit["reason"]
-    assert waits == [5.0, 0.0, 0.0]
+    assert waits == [60.0, 0.0, 0.0]
 
 
 def test_a_quiet_unit_that_is_yet_to_be_claimed(tmp_path):
@@ -320,13 +328,13 @@ class TestNotBooting:
         with serve([spec(faults=("silent",))]) as (board,):
             assert factory.run(board.url).verdict == ("FAIL", "silent")
 
-    def test_quiet_firmware_without_facts(self, tmp_path):
+    @pytest.mark.usefixtures("waits")
+    def test_quiet_firmware_without_facts(self, tmp_path, monkeypatch):
         """Without facts, a silent unit passes if it offers provisioning."""
-        edits = (("boot_timeout = 60.0", "boot_timeout = 5.0"),)
-        factory = found(tmp_path / "ws", units=1, edits=edits, console_port=NOWHERE)
+        monkeypatch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.2)
+        factory = found(tmp_path / "ws", units=1, console_port=NOWHERE)
         factory.forget_configuration()
-        with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.2)
+        with serve([spec()]) as (board,):
             said = factory.run(board.url)
         assert said.code == 0, said.unit["reason"]
         assert said.step("identify")["outcome"] == "SKIP"

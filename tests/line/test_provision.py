@@ -158,18 +158,21 @@ class TestWrongPop:
 class TestFaults:
     """Each fault has its own cause; tests/line/test_faults.py has the table of all, with the console's checks on."""
 
-    @pytest.mark.parametrize(
-        ("fault", "cause"),
-        [("wrong-key", "key-mismatch"), ("wrong-verifier", "wrong-pop-in-unit"), ("plain-security", "sec0-offered")],
-    )
-    def test_without_the_console(self, tmp_path, fault, cause):
+    def test_without_the_console(self, tmp_path):
         """Without the console's checks, the protocol reveals bad keys, bad verifiers and plain sessions."""
+        causes = {
+            "wrong-key": "key-mismatch",
+            "wrong-verifier": "wrong-pop-in-unit",
+            "plain-security": "sec0-offered",
+        }
         edits = (('console = "auto"', 'console = "log"'), ('qr = "json"', 'qr = "compact"'))
-        factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT)
-        with serve([spec(faults=(fault,))]) as (board,):
-            said = factory.run(board.url)
-        assert (said.code, said.verdict) == (1, ("FAIL", cause)), said.unit["reason"]
-        assert list(factory.states().values()) == ["failed"]
+        factory = found(tmp_path / "ws", units=len(causes), edits=edits, qr=QrForm.COMPACT)
+        with serve([spec(index=n, faults=(fault,)) for n, fault in enumerate(causes)]) as boards:
+            said = factory.run(*(board.url for board in boards))
+        told = {unit["slot"]: (unit["outcome"], unit["class"]) for unit in said.units}
+        assert [told[board.url] for board in boards] == [("FAIL", cause) for cause in causes.values()], said.units
+        assert said.code == 1
+        assert list(factory.states().values()) == ["failed"] * len(causes)
 
     def test_another_security(self, tmp_path):
         """Firmware of security 1 for a product of security 2 is reported if the compact code does not show it."""
@@ -241,20 +244,24 @@ class TestScan:
     """The unit's Wi-Fi scan as an antenna test."""
 
     @pytest.mark.parametrize(
-        ("rssi", "outcome", "code"), [(-60, "PASS", 0), (-70, "PASS", 0), (-71, "MARGINAL", 0), (-81, "FAIL", 1)]
+        ("outcomes", "code"), [({-60: "PASS", -70: "PASS", -71: "MARGINAL"}, 0), ({-81: "FAIL"}, 1)]
     )
-    def test_limits(self, tmp_path, founded, rssi, outcome, code):
+    def test_limits(self, tmp_path, founded, outcomes, code):
         """The RSSI is recorded with its limits, even if it fails; MARGINAL passes the unit."""
         factory = copied(founded, tmp_path / "ws")
         factory.edit(*SCAN[0])
-        with serve([spec(networks=(AccessPoint(FACTORY_NETWORK.ssid, rssi), AccessPoint("Canteen", -40)))]) as (board,):
-            said = factory.run(board.url)
-        step = said.step("provision")
-        assert (step["outcome"], said.code) == (outcome, code), step["reason"]
-        assert step["class"] == (None if outcome == "PASS" else "weak-signal")
-        assert (step["measurements"]["rssi"], step["measurements"]["rssi_limits"]) == (rssi, [-80, -70])
-        assert said.unit["outcome"] == ("FAIL" if code else "PASS")
-        assert list(factory.states().values()) == ["failed" if code else "verified"]
+        around = [(AccessPoint(FACTORY_NETWORK.ssid, rssi), AccessPoint("Canteen", -40)) for rssi in outcomes]
+        with serve([spec(index=n, networks=networks) for n, networks in enumerate(around)]) as boards:
+            said = factory.run(*(board.url for board in boards))
+        steps = {event["slot"]: event for event in said.events if event.get("step") == "provision"}
+        for board, (rssi, outcome) in zip(boards, outcomes.items(), strict=True):
+            step = steps[board.url]
+            assert step["outcome"] == outcome, step["reason"]
+            assert step["class"] == (None if outcome == "PASS" else "weak-signal")
+            assert (step["measurements"]["rssi"], step["measurements"]["rssi_limits"]) == (rssi, [-80, -70])
+        assert said.code == code
+        assert [unit["outcome"] for unit in said.units] == ["FAIL" if code else "PASS"] * len(outcomes)
+        assert list(factory.states().values()) == ["failed" if code else "verified"] * len(outcomes)
 
     def test_not_heard(self, factory):
         """A unit that does not receive the network fails, with the limits recorded."""

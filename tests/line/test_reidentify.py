@@ -183,13 +183,29 @@ def judge(factory, board):
     factory.check()
 
 
+@pytest.fixture(scope="module")
+def passed(founded, tmp_path_factory):
+    """A factory with one unit that has passed, and the file with the flash of its board. No test changes them."""
+    folder = tmp_path_factory.mktemp("passed")
+    factory, flash = copied(founded, folder / "ws"), folder / "flash.bin"
+    factory.edit(*EVERY_UNIT)
+    with serve([spec(flash_file=flash)]) as (board,):
+        assert factory.run(board.url).code == 0
+    return factory, flash
+
+
+def copy_of(passed, folder):
+    """Copy the factory with the unit to *folder*; return the copy, and the file with the flash."""
+    factory, flash = passed
+    return copied(factory, folder), Path(shutil.copy(flash, folder.with_suffix(".bin")))
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", ["claim", *range(1, 9)])
-def test_killed_at_every_durable_boundary(zygote, founded, tmp_path, step, when):
+def test_killed_at_every_durable_boundary(zygote, passed, tmp_path, step, when):
     """Killed right before or after any transaction: at most one live identity, and the same command continues."""
-    factory = copied(founded, tmp_path / "ws")
-    with serve([spec()]) as (board,):
-        factory.run(board.url)
+    factory, own = copy_of(passed, tmp_path / "ws")
+    with serve([spec(flash_file=own)]) as (board,):
         pid = zygote.spawn()
         die = ("claim", when, 1) if step == "claim" else ("record", when, step)
         zygote.go(pid, ["-C", str(factory.root), *words(board), "--json"], tmp_path / "out", die)
@@ -197,22 +213,14 @@ def test_killed_at_every_durable_boundary(zygote, founded, tmp_path, step, when)
         judge(factory, board)
 
 
-def test_killed_at_the_nth_command(zygote, founded, tmp_path):
+def test_killed_at_the_nth_command(zygote, passed, tmp_path):
     """Killed at commands of the board all over the run: at most one live identity, and the same command continues."""
-    passed, flash = copied(founded, tmp_path / "passed"), tmp_path / "flash.bin"
-    passed.edit(*EVERY_UNIT)
-    with serve([spec(flash_file=flash)]) as (board,):
-        assert passed.run(board.url).code == 0
-
-    def unit(name):
-        return copied(passed, tmp_path / name), Path(shutil.copy(flash, tmp_path / f"{name}.bin"))
-
-    probe, own = unit("probe")
+    probe, own = copy_of(passed, tmp_path / "probe")
     with serve([spec(flash_file=own)]) as (board,):
         assert probe.do(*words(board)).code == 0
         count = board.state()["commands"]
     for number, at in enumerate(range(1, count, max(1, count // 12))):
-        factory, own = unit(f"ws{number}")
+        factory, own = copy_of(passed, tmp_path / f"ws{number}")
         pid = zygote.spawn()
         one = spec(flash_file=own, faults=(f"kill-at={at}",))
         with serve([BoardSpec(one.chip, faults=one.faults, flash_file=own, kill_pid=pid)]) as (board,):

@@ -13,7 +13,9 @@ from rmfab.line.ending import Ending
 from rmfab.line.events import Step
 from rmfab.line.job import RESET_STEPS, RUN_STEPS, VERIFY_STEPS
 from rmfab.line.retries import Again, Tries, cured, start_of
+from rmfab.provisioning.transport import SESSION
 from tests.line.floor import beside, found, ports, serve, spec
+from tests.line.never import nobody_answers
 from tests.patience import PATIENCE
 from tests.terminal import environment
 
@@ -158,17 +160,20 @@ def test_killed_between_two_attempts(factory):
 
 
 @pytest.mark.slow
-def test_a_group_is_tried_again_whole(tmp_path):
+def test_a_group_is_tried_again_whole(tmp_path, monkeypatch):
     """With [verify] retry, a unit that answers late once is started again, and everything since its boot is repeated; a
     board that was swapped meanwhile is not taken for it."""
-    edits = (("retry = false", "retry = true"), ("answer_timeout = 60.0", "answer_timeout = 8.0"))
-    factory = found(tmp_path / "ws", edits=edits)
+    factory = found(tmp_path / "ws", edits=(("retry = false", "retry = true"),))
+    stalled = set()
+    nobody_answers(monkeypatch, stalled)
 
     def heal(board):
         factory.wait_for(lambda event: "trying it again" in event.get("text", ""))
+        stalled.clear()
         board.control("fault none")
 
     with serve([spec(faults=("stalled-session",))]) as (board,), beside(lambda: heal(board)):
+        stalled.add((board.provisioning_url, SESSION))
         said = factory.run(board.url)
     assert (said.code, said.verdict) == (0, ("PASS", None)), said.unit["reason"]
     steps = [(e["step"], e["outcome"]) for e in said.events if e["event"] == "step"][4:10]

@@ -40,6 +40,11 @@ def plant(_plant, tmp_path):
     return copied(_plant, tmp_path / "ws")
 
 
+def no_loader_answers(monkeypatch):
+    """Knock at a loader once, not three times: none answers from now on."""
+    monkeypatch.setattr("rmfab.board.esp.loader._CONNECT_ATTEMPTS", 1)
+
+
 def nothing_was_given(plant, said, cause):
     """Assert that the unit FAILed in detect with *cause*, and that no identity was bound."""
     assert said.code == 1, said.words
@@ -114,7 +119,7 @@ def test_an_open_board_is_warned_of(plant, turns_on, words):
 
 
 @pytest.mark.parametrize("mode", [DownloadMode.SECURE, DownloadMode.OFF], ids=lambda mode: mode.value)
-def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
+def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode, monkeypatch):
     """The whole line passes: what needs the loader comes before that boot, and the console does the reset. Afterwards
     verify and reset require the serial, and nothing can write to the board.
     """
@@ -127,6 +132,8 @@ def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
         assert "the line can no longer read or write it" in warning
         assert said.step("reset")["measurements"] == {"erased": ["nvs"], "download_mode": "closed"}
         serial = said.unit["serial"]
+        if mode is DownloadMode.OFF:
+            no_loader_answers(monkeypatch)
         for command in ("verify", "reset"):
             again = plant.run(board.url, command=command, extra=("--serial", serial))
             assert again.code == 0, again.unit["reason"]
@@ -158,8 +165,9 @@ def test_a_closed_unit_without_a_console_is_not_reset(tmp_path):
     assert "closed the download mode, and the firmware has no console" in said.step("reset")["reason"]
 
 
-def test_a_board_that_says_nothing_may_be_a_closed_unit(tmp_path):
+def test_a_board_that_says_nothing_may_be_a_closed_unit(tmp_path, monkeypatch):
     """Where the release closes the download mode, a loader that does not answer brings the hint to `rmfab verify`."""
+    no_loader_answers(monkeypatch)
     plant = found(tmp_path / "ws", CHIP, units=1, secure_boot=True)
     sign_build(plant.root / "build", KEY)
     with serve([spec(CHIP, faults=("silent", "no-sync"))]) as (board,):

@@ -19,12 +19,12 @@ from rmfab.operations import leasing, resealing
 from rmfab.operations.terminal import Unattended
 from tests.killed import killed
 from tests.line.conftest import founded
-from tests.line.leased import NOON, Bench, World, counted, cut, mend, world
+from tests.line.leased import NOON, Bench, World, counted, cut, durable_server, mend, world
 from tests.pools import hold
 from tests.postgres import USER
 from tests.terminal import Terminal, process
 
-__all__ = ["founded", "world"]
+__all__ = ["durable_server", "founded", "world"]
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 

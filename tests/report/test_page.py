@@ -82,16 +82,22 @@ def browser():
         yield one
 
 
-@pytest.fixture
-def page(browser: Browser, tmp_path: Path) -> Browser:
-    """A page of 30 units in a browser; every third failed, serials count beyond nine."""
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 30 units; every third failed, serials count beyond nine."""
     units = [history(f"L-{n}", run(f"L-{n}", 3 * n, "FAIL" if n % 3 == 0 else "PASS", "panic" if n % 3 == 0 else None,
                                    slot=f"A{n % 4 + 1}")) for n in range(1, 31)]  # fmt: skip
-    path = tmp_path / "r.html"
+    path = tmp_path_factory.mktemp("thirty") / "r.html"
     path.write_text(written(report(units)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def page(browser: Browser, thirty: Path) -> Browser:
+    """The page of 30 units in a browser, as it is opened."""
     browser.complaints.clear()
     browser.requests.clear()
-    browser.open(path)
+    browser.open(thirty)
     return browser
 
 

@@ -48,18 +48,12 @@ class Day(Shift):
 
 
 async def _first_round(day: Day, pilot: Pilot[None]) -> None:
-    """One board is cured by a retry, two are swapped, one is unplugged, and four are bad."""
+    """One board is cured by a retry, two are swapped, and four are bad."""
     messages = day.app.desk.wall.messages
     await until(pilot, lambda: any(one.slot == "A5" and "trying it again" in one.text for one in messages))
     await day.hand("A5", "return")
     await day.verdicts(pilot, "A5", PASS)
     assert day.look("A5") is Look.MARGINAL, "it passed at the second attempt"
-    await until(pilot, lambda: ERROR in [one.ended.outcome for one in day.app.desk.wall.visits("A2")])
-    await until(pilot, lambda: day.app.desk.wall.tiles["A2"].gone)
-    assert day.look("A2") is Look.ERROR, "whoever comes sees what happened"
-    await day.hand("A2", "fault none")
-    await day.hand("A2", "return")
-    await until(pilot, lambda: day.look("A2") is Look.PASS)
     await day.verdicts(pilot, "A3", FAIL)
     await day.label_scanned(pilot, "A3")
     assert day.app.desk.wall.tiles["A3"].acknowledged
@@ -87,6 +81,16 @@ async def _bad_slot(day: Day, pilot: Pilot[None]) -> None:
     assert "连续 3 块板子" in shown(pilot)
     await pilot.press("f7", "f5")
     await until(pilot, lambda: day.look("A4") is not Look.LOCKED)
+
+
+async def _unplugged(day: Day, pilot: Pilot[None]) -> None:
+    """One board is unplugged in the middle of its work, and comes back long after the line has given it up."""
+    await until(pilot, lambda: ERROR in [one.ended.outcome for one in day.app.desk.wall.visits("A2")])
+    await until(pilot, lambda: day.app.desk.wall.tiles["A2"].gone)
+    assert day.look("A2") is Look.ERROR, "whoever comes sees what happened"
+    await day.hand("A2", "fault none")
+    await day.hand("A2", "return")
+    await until(pilot, lambda: day.look("A2") is Look.PASS)
 
 
 async def _good_rounds(day: Day, pilot: Pilot[None]) -> None:
@@ -119,6 +123,7 @@ def test_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         async def story(pilot: Pilot[None]) -> None:
             await _first_round(day, pilot)
             await _bad_slot(day, pilot)
+            await _unplugged(day, pilot)
             await _good_rounds(day, pilot)
             await pilot.press("f4", "f3")
             await until(pilot, lambda: "boot, panic:" in shown(pilot))

@@ -164,7 +164,8 @@ def test_code_in_ram_is_the_end_of_the_loader(boards, chip, tmp_path):
     board = boards[chip]
     board.control("restart")
     (tmp_path / "code.bin").write_bytes(make_bootloader(chip, 4 << 20))
-    ran, after = _session(board, tmp_path, ["load-ram", "code.bin"], ["read-mac"], stub=False)
+    knock = ["--connect-attempts", "2", "read-mac"]
+    ran, after = _session(board, tmp_path, ["load-ram", "code.bin"], knock, stub=False)
     board.control("restart")
     assert (ran[0], after[0]) == (0, 2), (ran, after)
 

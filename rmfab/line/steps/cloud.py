@@ -183,16 +183,15 @@ class _Conversation:
         A unit that reconnects has no session at its broker, which keeps nothing for it: it is told again.
         """
         began = time.monotonic()
-        while not self._told(name, value):
+        while not self._told(name, value, began):
             if time.monotonic() >= self._ending:
                 told = one_line(json.dumps(value), _MOST_SHOWN)
                 raise UnitFault(f"the unit does not obey its cloud: {name} did not become {told}", cause="cloud-param")
         self._visit.measured[measurement] = round(time.monotonic() - began, 3)
 
-    def _told(self, name: ParamName, value: Value) -> bool:
-        """Set *name*; return whether the unit soon reports the value."""
-        began = time.monotonic()
-        by = min(began + _AGAIN_SECONDS, self._ending)
+    def _told(self, name: ParamName, value: Value, began: float) -> bool:
+        """Set *name*; return whether the unit soon reports the value, or has since *began*, when it was told first."""
+        by = min(time.monotonic() + _AGAIN_SECONDS, self._ending)
         self._watch.send(_REMOTE, request(name, value))
         while (message := self._next(_PARAMS, by=by)) is not None:
             if message.at >= began and same_value(value_in(message, name), value):

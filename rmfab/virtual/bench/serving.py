@@ -75,9 +75,7 @@ def serve(specs: Sequence[BoardSpec], *, state: Path | None = None) -> Iterator[
 
     With *state*, that folder keeps the flash and the TCP ports of each board. Raise StationError if they do not start.
     """
-    command = [sys.executable, "-m", "rmfab.virtual"]
-    with undisturbed():  # ^C on the terminal is for this process; the child ends when its stdin closes
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
+    child = start_child(_environment())
     if child.stdin is None or child.stdout is None:
         raise AssertionError("both are pipes")
     try:
@@ -94,6 +92,13 @@ def serve(specs: Sequence[BoardSpec], *, state: Path | None = None) -> Iterator[
             child.kill()
             child.wait()
         child.stdout.close()
+
+
+def start_child(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process in which `serve` runs boards, with a pipe as its stdin and one as its stdout."""
+    command = [sys.executable, "-m", "rmfab.virtual"]
+    with undisturbed():  # ^C on the terminal is for this process; the child ends when its stdin closes
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 
 def run(

@@ -92,7 +92,7 @@ class ZplReader:
             case b"HQES":
                 self._reply(self._extended_status())
             case b"JA":
-                self._page, self._pending = None, b""
+                self._page = None
                 self._mechanism.cancel()
             case b"PS":
                 self._mechanism.fix(Trouble.PAUSED)

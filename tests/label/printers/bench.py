@@ -22,6 +22,8 @@ from rmfab.virtual.printers.spec import PrinterKind, VirtualPrinterSpec
 QUICK = PrinterPatience(connect=5, busy=0.6, answer=0.6, send=1.5, label=1.5, poll=0.01, settle=0.02)
 """For faults that are a wait which expires. What must come in time has `PATIENT`."""
 PATIENT = replace(QUICK, busy=30, answer=30, send=30, label=60)
+AWAY = replace(PATIENT, busy=0.1)
+"""For a printer that is away: one that refuses may be at work for others, and is tried again for a while."""
 SPECS = {
     PrinterKind.ZPL: VirtualPrinterSpec(PrinterKind.ZPL, 203, 40, 30, 0),
     PrinterKind.QL: VirtualPrinterSpec(PrinterKind.QL, 300, 62, 29, 0),

@@ -20,6 +20,7 @@ from rmfab.label.printers.printer import PrinterFault
 from rmfab.label.printers.ql import fitting, ql_job
 from rmfab.label.printers.ql_media import MODELS, ROLLS, roll_of
 from rmfab.label.printers.zpl import z64_field, zpl_job
+from rmfab.label.printers.zpl_status import parse_answer
 from rmfab.label.raster import Raster
 from rmfab.virtual.printers.mechanism import Mechanism
 from rmfab.virtual.printers.spec import PrinterKind
@@ -129,6 +130,16 @@ def test_wrong_crc_is_a_blank_label(tmp_path):
     until(lambda: machine.labels)
     machine.end()
     assert Image.open(machine.labels[0]).getextrema() == (255, 255)
+
+
+def test_a_question_in_one_piece_with_a_cancel(tmp_path):
+    """~JA cancels half a format that came before it, and not the question that came with it."""
+    machine, answers = Mechanism(SPECS[PrinterKind.ZPL], tmp_path), []
+    ZplReader(machine, answers.append).feed(zpl_job(noise(1), 1, ZPL)[:100] + b"~JA\r\n~HS\r\n")
+    machine.end()
+    told = parse_answer(b"".join(answers))
+    assert told is not None
+    assert told.idle
 
 
 def test_head_cuts_and_long_labels_continue(tmp_path):

@@ -334,13 +334,23 @@ def test_a_server_that_crashes_before_it_gets_a_commit():
         assert len(events(own.url("l"), EventKind.CLAIM)) == 1
 
 
-def test_nobody_guesses_what_became_of_a_commit(proxy, address):
+def test_nobody_guesses_what_became_of_a_commit(proxy, address, monkeypatch):
     """If the server does not come back, the error says that it is not known whether the change was written."""
+
+    def hurry():
+        until(lambda: not proxy.flows.is_set(), "nothing froze")
+        # From now on no connection is made; this is the least that libpq allows for it.
+        monkeypatch.setitem(postgres_link._DEFAULTS, "connect_timeout", "2")
+
     with through(proxy, address, patience=5.0) as ledger:
         claim(ledger, 1)
         proxy.at_commit = "freeze-answer"
+        hurrying = threading.Thread(target=hurry)
+        hurrying.start()
         with impatient(ledger, 1.0), pytest.raises(LedgerError) as caught:
             claim(ledger, 2)
+        hurrying.join()
+        monkeypatch.undo()
         proxy.flows.set()
         assert caught.value.cause == "ledger-away"
         assert "is not known" in caught.value.what

@@ -19,8 +19,10 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, PortKind, Strap, serve
 from rmfab.virtual.bench.place import Bench
 from rmfab.virtual.build.build_folder import make_app
+from rmfab.virtual.firmware import rollback
 from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
+from rmfab.virtual.firmware.script import Alarm
 from tests.patience import PATIENCE, until
 from tests.virtual.image_server import Authority, serving
 from tests.virtual.rig import FCTRY, NVS, OTADATA, parts, plain
@@ -373,8 +375,18 @@ def test_one_update_at_a_time(tmp_path: Path):
         _story(tmp_path, play)
 
 
-def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Path):
+def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Path, monkeypatch):
     """A new app without a broker rolls back by itself; the old app reports that once it has a network."""
+    seen = threading.Event()
+
+    def wait(firmware):
+        return Alarm(0.05, over(firmware))
+
+    def over(firmware):  # the wait lasts until the test has seen it
+        if seen.is_set():
+            yield from rollback._take_back(firmware)
+        else:
+            yield wait(firmware)
 
     async def play(seat):
         await seat.ready()
@@ -383,6 +395,7 @@ def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Pa
         seat.board.hear(())
         await seat.until(lambda: seat.state == ("ota_1", "pending-verify"))
         assert (await seat.ota(server.url)).startswith("error: the board is not on a network")
+        seen.set()
         await seat.until(lambda: seat.state == ("ota_0", "valid"))
         seat.board.hear(around)
         seat.board.uart.from_host(b"wifi-prov rmfab-factory factory-floor\r\n")
@@ -391,6 +404,7 @@ def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Pa
         assert seat.entries() == (OtaDataEntry.of(1, OtaState.VALID), OtaDataEntry.of(2, OtaState.INVALID))
         assert re.search(r'"ota_job_id":"\S+","status":"rejected"', seat.text)
 
+    monkeypatch.setattr("rmfab.virtual.firmware.rollback._wait", wait)
     with serving(_app()) as server:
         _story(tmp_path, play)
 

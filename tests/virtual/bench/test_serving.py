@@ -21,12 +21,19 @@ from rmfab.virtual.bench.serving import spec_from_json, spec_to_json
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.network import AccessPoint, Route
 from rmfab.virtual.spec import BoardNumbers, derived_mac
+from tests.forked import START_CHILD
 from tests.patience import PATIENCE, until
 from tests.virtual.rig import SYNC, frame
 
 _SYNC = frame(b"\x00\x08\x24\x00\x00\x00\x00\x00" + SYNC)
 _BEGIN = frame(b"\x00\x10\x14\x00" + bytes(4) + b"".join(n.to_bytes(4, "little") for n in (0x4000, 1, 0x4000, 0, 0)))
 _DATA = frame(b"\x00\x11\x10\x00" + bytes(4) + bytes(16))
+
+
+@pytest.fixture(autouse=True)
+def _the_real_child(monkeypatch):
+    """The child process that users get, which other tests fork."""
+    monkeypatch.setattr("rmfab.virtual.bench.serving.start_child", START_CHILD)
 
 
 def _spec(*faults, chip=Chip.ESP32C3, link=PortKind.SOCKET, **fields):
