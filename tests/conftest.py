@@ -17,8 +17,10 @@ from hypothesis import settings
 
 from tests.forked import fork_boards
 from tests.quick_keys import make_keys_quick
+from tests.quick_resets import make_resets_quick
 
 make_keys_quick()
+make_resets_quick()
 fork_boards()
 settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")

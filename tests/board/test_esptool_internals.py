@@ -18,6 +18,7 @@ from esptool.targets import CHIP_DEFS
 from rmfab.board.esp import door, line_speed
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
+from tests.quick_resets import FOR_A_LOADER
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +163,7 @@ def test_the_first_reset_is_short(monkeypatch):
     door.esptool()
     from esptool import reset
 
+    monkeypatch.setattr(door, "_HOLD_SECONDS", FOR_A_LOADER)
     for name in ("classic_bootloader_reset", "unix_tight_bootloader_reset"):
         seen = []
         pulled = door._quick_at_first(lambda port, seen=seen, **options: seen.append(options), 0.05)

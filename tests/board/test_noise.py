@@ -17,23 +17,34 @@ from rmfab.virtual import BoardSpec, serve
 pytestmark = pytest.mark.slow
 
 _SYNCED, _UPLOADING = 8, 20  # the number of a write while the client asks for the chip, and while it uploads the stub
+_CHIP_ID = b"\xc0\x01\x14"  # the beginning of the answer to GET_SECURITY_INFO (esptool docs, "Serial Protocol")
 
 
 class NoisyPort(Rfc2217Port):
-    """Damages the middle of one write, the *damaged*-th."""
+    """Damages the middle of one write, the *damaged*-th, or of the first answer with *damaged* in it."""
 
     def __init__(self, damaged, noise):
         super().__init__()
         self._damaged = damaged
         self._noise = noise
         self._writes = 0
+        self._heard = b""
 
     def write(self, data, /):
         self._writes += 1
-        if self._writes == self._damaged:
-            middle = len(data) // 2
-            data = data[:middle] + self._noise + data[middle + 1 :]
-        return super().write(data)
+        return super().write(self._with_noise(data) if self._writes == self._damaged else data)
+
+    def read(self, size=1, /):
+        data = super().read(size)
+        self._heard += data
+        if not isinstance(self._damaged, bytes) or self._damaged not in self._heard:
+            return data
+        self._damaged = 0
+        return self._with_noise(data)
+
+    def _with_noise(self, data):
+        middle = len(data) // 2
+        return data[:middle] + self._noise + data[middle + 1 :]
 
 
 def _opened(url, damaged, noise):
@@ -67,6 +78,13 @@ def test_noise_costs_time_only(chip, baud, damaged, noise):
         assert loader.prepare().mac == board.mac
         loader.write(region, lambda _done, _total: None)
         assert loader.md5(region.offset, region.size) == region.md5
+
+
+def test_noise_in_the_answer_with_the_chip():
+    """A damaged answer to the question for the chip costs time only: esptool then takes the chip for an unknown one."""
+    with serve([BoardSpec(Chip.ESP32C3)]) as (board,), _opened(board.url, _CHIP_ID, NOISE["end"]) as port:
+        assert Loader(port, SlotLink(board.url, 115200, Auto())).connect().mac == board.mac
+        assert port._damaged == 0, "no answer was damaged"
 
 
 def test_a_dead_loader_needs_a_restart():

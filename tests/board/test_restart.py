@@ -6,6 +6,7 @@ import pytest
 
 from rmfab.board.restart import Auto, FixtureCommand, Unwired, restart_into_run
 from rmfab.errors import InputError, StationError
+from tests.quick_resets import FOR_A_RUN
 
 
 class Lines:
@@ -22,8 +23,9 @@ class Lines:
 
 
 def test_auto(monkeypatch):
-    """EN is held for 0.1 s with IO0 released; earlier input is dropped."""
+    """EN is held for 50 ms with IO0 released; earlier input is dropped."""
     held = []
+    monkeypatch.setattr("rmfab.board.restart._HOLD_SECONDS", FOR_A_RUN)
     monkeypatch.setattr("rmfab.board.restart.time.sleep", held.append)
     port = Lines()
     restart_into_run(port, Auto())

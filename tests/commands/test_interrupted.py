@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,8 @@ def in_the_middle(
         folder, process = begin()
         if held(folder, process, reached) and unfinished(folder):
             return folder, process
-        os.killpg(process.pid, signal.SIGKILL)  # a worker that is held cannot see the end of its parent
+        with suppress(ProcessLookupError):  # all of it has ended
+            os.killpg(process.pid, signal.SIGKILL)  # a worker that is held cannot see the end of its parent
         process.communicate(timeout=PATIENCE)
         leave_nothing(process)
     raise AssertionError(f"the command ended {TRIES} times before it could be stopped")
@@ -159,24 +161,24 @@ def test_interrupted_at_any_moment(lamp: Path, argv: tuple[str, ...]) -> None:
 
 def test_two_generates_at_once(lamp: Path) -> None:
     """Two batches made in one ledger at the same time have no serial, PoP or name in common."""
-    both = [begun(lamp, "generate", "--count", "2500", "--batch", name) for name in ("one", "two")]
+    both = [begun(lamp, "generate", "--count", "1200", "--batch", name) for name in ("one", "two")]
     for process in both:
         out, told = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, told
         assert out.strip() in ("one", "two")
     with open_workspace(lamp).ledger as ledger:
         made = [one for name in ("one", "two") for one in ledger.identities(name)]
-        assert len({one.serial for one in made}) == 5000
-        assert len({one.record.pop_tag for one in made}) == 5000
+        assert len({one.serial for one in made}) == 2400
+        assert len({one.record.pop_tag for one in made}) == 2400
         assert ledger.check() == ()
 
 
 def test_two_of_the_same_at_once(lamp: Path) -> None:
     """The same command run twice at once makes one complete batch."""
-    both = [begun(lamp, "generate", "--count", "2500", "--batch", "one") for _ in range(2)]
+    both = [begun(lamp, "generate", "--count", "1200", "--batch", "one") for _ in range(2)]
     for process in both:
         out, told = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out) == (0, "one\n"), told
     with open_workspace(lamp).ledger as ledger:
-        assert sum(1 for _ in ledger.identities("one")) == 2500
+        assert sum(1 for _ in ledger.identities("one")) == 1200
         assert ledger.check() == ()

@@ -20,7 +20,7 @@ from tests.terminal import Terminal, copied, files
 
 UNITS = 1_200
 ROWS = 20_000
-MADE = 4_000
+MADE = 3_000
 STANDING = 5
 """Chunks of the batches that are there before: one of three units, three of UNITS; and one of MADE."""
 BUSY = 0.2

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.crash.faults import SHORT_PATIENCE, ServerFault, build_library
-from tests.crash.harness import Harness, Round
+from tests.crash.harness import Round
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.server_world import new_server_world
 from tests.crash.world import found_template
 from tests.line.zygote import Zygote
+from tests.patience import PATIENCE
 from tests.postgres import running_server
+from tests.terminal import ROOT, environment
 
 pytestmark = [
     pytest.mark.peers,
@@ -29,12 +35,25 @@ MOMENTS = (0.05, 0.4)
 """Seconds after the start of a `flash`, most of which come before its end: one that ends first is tried again."""
 
 
-def test_three_faults(tmp_path: Path) -> None:
-    """After each of 3 kills and faults of the server, everything holds, and the same command goes on."""
-    said: list[str] = []
-    tally = Harness(tmp_path, SEED, FAULTS, 1e9, said.append, ("server",)).run()
-    assert not tally.faults, "\n".join(said)
-    assert tally.killed >= FAULTS
+@dataclass(frozen=True)
+class Loop:
+    """The loop of `./dev bench --crash` as a process, and the file with what it has *said*."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    """A loop at work beside all tests of this file: most of the time, each of them waits for the end of a fault."""
+    folder = tmp_path_factory.mktemp("loop")
+    options = {"worlds": "server", "kills": FAULTS, "claims": 0, "seed": SEED, "folder": folder / "worlds"}
+    argv = [sys.executable, "-m", "tests.crash", *(f"--{name}={value}" for name, value in options.items())]
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(argv, cwd=ROOT, env=environment(), stdout=said, stderr=said)
+    yield Loop(process, folder / "said")
+    process.send_signal(signal.SIGINT)  # if nobody has waited for its end: it stops its server
+    process.wait(PATIENCE)
 
 
 def test_each_fault(tmp_path: Path) -> None:
@@ -59,3 +78,8 @@ def test_each_fault(tmp_path: Path) -> None:
                 assert code in (0, -9) or trial.blames_server(code), (fault, trial.said)
                 trial.look()
             trial.to_the_end()
+
+
+def test_three_faults(loop: Loop) -> None:
+    """After each of 3 kills and faults of the server, everything holds, and the same command goes on."""
+    assert loop.process.wait(5 * PATIENCE) == 0, loop.said.read_text()

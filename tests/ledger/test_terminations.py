@@ -6,7 +6,7 @@ from tests.crash.crowd import Crowd, terminating
 
 pytestmark = pytest.mark.slow
 
-CLAIMS = 20
+CLAIMS = 12
 
 
 @pytest.mark.peers

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from rmfab.cli import main
-from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import copied, found, ports, serve, spec
 from tests.line.zygote import Zygote
 
 pytestmark = pytest.mark.slow
 
 OLD, NEW = "LMP-000001", "LMP-000002"
+AT_ONCE = 7
 EVERY_UNIT = "wrong_pop_every = 50", "wrong_pop_every = 1"  # every unit then gets the same number of commands
 
 
@@ -170,17 +170,12 @@ def zygote():
         yield one
 
 
-def judge(factory, board):
-    """Check that a killed command left one live identity, and that the same command continues."""
+def judge_killed(factory):
+    """Check that a killed command left one live identity; return its board's MAC."""
     factory.check()
     (mac,) = factory.bindings()
-    held = live(factory, mac)
-    assert held == {NEW if factory.states()[OLD] == "void" else OLD}
-    said = factory.do(*words(board))
-    assert (said.code, said.unit["serial"]) == (0, NEW), said.words
-    assert factory.states() == {OLD: "void", NEW: "verified"}
-    assert live(factory, mac) == {NEW}
-    factory.check()
+    assert live(factory, mac) == {NEW if factory.states()[OLD] == "void" else OLD}
+    return mac
 
 
 @pytest.fixture(scope="module")
@@ -200,17 +195,44 @@ def copy_of(passed, folder):
     return copied(factory, folder), Path(shutil.copy(flash, folder.with_suffix(".bin")))
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["claim", *range(1, 9)])
-def test_killed_at_every_durable_boundary(zygote, passed, tmp_path, step, when):
+def killed_and_repeated(zygote, passed, folder, deaths):
+    """Kill one command for each of *deaths*: a fault of its board, or None, and a moment for `Zygote.go`, or None.
+
+    Check that each left at most one live identity, and that the same command continues. A few run at once.
+    """
+    for start in range(0, len(deaths), AT_ONCE):
+        _killed_at_once(zygote, passed, folder / str(start), deaths[start : start + AT_ONCE])
+
+
+def _killed_at_once(zygote, passed, folder, deaths):
+    pids = [zygote.spawn() for _ in deaths]
+    copies = [copy_of(passed, folder / str(pid)) for pid in pids]
+    specs = [
+        spec(flash_file=own, faults=() if fault is None else (fault,), kill_pid=pid)
+        for pid, (_, own), (fault, _) in zip(pids, copies, deaths, strict=True)
+    ]
+    with serve(specs) as boards:
+        at_work = [(factory, board) for (factory, _), board in zip(copies, boards, strict=True)]
+        for pid, (factory, board), (_, die) in zip(pids, at_work, deaths, strict=True):
+            zygote.go(pid, ["-C", str(factory.root), *words(board), "--json"], folder / f"{pid}.out", die)
+        assert {zygote.wait(pid) for pid in pids} == {-signal.SIGKILL}
+        macs = [judge_killed(factory) for factory, _ in at_work]
+        again = [zygote.spawn() for _ in deaths]
+        for pid, (factory, board) in zip(again, at_work, strict=True):
+            board.control("fault none")
+            zygote.go(pid, ["-C", str(factory.root), *words(board), "--json"], folder / f"{pid}.out")
+        for pid, (factory, _), mac in zip(again, at_work, macs, strict=True):
+            assert zygote.wait(pid) == 0, (folder / f"{pid}.out").read_text()
+            assert factory.states() == {OLD: "void", NEW: "verified"}
+            assert live(factory, mac) == {NEW}
+            factory.check()
+
+
+def test_killed_at_every_durable_boundary(zygote, passed, tmp_path):
     """Killed right before or after any transaction: at most one live identity, and the same command continues."""
-    factory, own = copy_of(passed, tmp_path / "ws")
-    with serve([spec(flash_file=own)]) as (board,):
-        pid = zygote.spawn()
-        die = ("claim", when, 1) if step == "claim" else ("record", when, step)
-        zygote.go(pid, ["-C", str(factory.root), *words(board), "--json"], tmp_path / "out", die)
-        assert zygote.wait(pid) == -signal.SIGKILL
-        judge(factory, board)
+    moments = [("claim", 1), *(("record", number) for number in range(1, 9))]
+    deaths = [(None, (method, when, number)) for method, number in moments for when in ("before", "after")]
+    killed_and_repeated(zygote, passed, tmp_path, deaths)
 
 
 def test_killed_at_the_nth_command(zygote, passed, tmp_path):
@@ -219,12 +241,5 @@ def test_killed_at_the_nth_command(zygote, passed, tmp_path):
     with serve([spec(flash_file=own)]) as (board,):
         assert probe.do(*words(board)).code == 0
         count = board.state()["commands"]
-    for number, at in enumerate(range(1, count, max(1, count // 12))):
-        factory, own = copy_of(passed, tmp_path / f"ws{number}")
-        pid = zygote.spawn()
-        one = spec(flash_file=own, faults=(f"kill-at={at}",))
-        with serve([BoardSpec(one.chip, faults=one.faults, flash_file=own, kill_pid=pid)]) as (board,):
-            zygote.go(pid, ["-C", str(factory.root), *words(board), "--json"], tmp_path / f"out{number}")
-            assert zygote.wait(pid) == -signal.SIGKILL
-            board.control("fault none")
-            judge(factory, board)
+    deaths = [(f"kill-at={at}", None) for at in range(1, count, max(1, count // 12))]
+    killed_and_repeated(zygote, passed, tmp_path, deaths)

@@ -155,6 +155,7 @@ def running(folder: Path, papers: Papers, **options: float) -> Iterator[Bench]:
     accesses: queue.SimpleQueue[Access] = queue.SimpleQueue()
     context = load_context(papers.cert, papers.key, _no_passphrase)
     with ShelfServer(folder, context, on_access=accesses.put, **options) as server:
+        server.timeout = 0.02  # how often it looks for `stop`: more than a hundred tests wait for that
         thread = threading.Thread(target=server.serve)
         thread.start()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from rmfab.line.shifts import PER_DAY
 from rmfab.operations.run_line import RUN_STEPS
 from rmfab.operations.terminal import UNATTENDED
 from rmfab.report.period import recently
-from rmfab.screen.app import LineApp
+from rmfab.screen.app import LineApp, RowsWidget
 from rmfab.screen.desk import Desk, Panel
 from rmfab.screen.ink import plain
 from rmfab.screen.screen_terminal import ScreenTerminal
@@ -180,7 +181,7 @@ class Stage:
                 await story(pilot)
             self.terminal.ended()
 
-        asyncio.run(asyncio.wait_for(run(), PATIENCE))
+        asyncio.run(asyncio.wait_for(run(), 2 * PATIENCE))
 
 
 async def scanned(pilot: Pilot[None], text: str) -> None:
@@ -189,11 +190,15 @@ async def scanned(pilot: Pilot[None], text: str) -> None:
     await pilot.press(*(names.get(letter, letter) for letter in text), "enter")
 
 
+def shown(pilot: Pilot[None]) -> str:
+    """Return what the screen shows now, as text."""
+    sheet = pilot.app.query_one(RowsWidget)
+    return "\n".join(sheet.render_line(y).text for y in range(sheet.size.height))
+
+
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    """Wait until *condition* is true."""
-
-    async def wait() -> None:
-        while not condition():
-            await pilot.pause(0.02)
-
-    await asyncio.wait_for(wait(), PATIENCE)
+    """Wait until *condition* is true. Fail with what the screen shows after PATIENCE."""
+    ending = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < ending, f"the screen still shows:\n{shown(pilot)}"
+        await pilot.pause(0.02)

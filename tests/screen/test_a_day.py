@@ -13,8 +13,7 @@ from rmfab.report.unit_tally import percent
 from rmfab.screen.tile import Look
 from tests.line.floor import found, serve, spec
 from tests.report.agreement import Written, all_agree, written
-from tests.screen.stage import scanned, until
-from tests.screen.test_app import shown
+from tests.screen.stage import scanned, shown, until
 from tests.screen.test_on_boards import Shift
 
 pytestmark = pytest.mark.slow

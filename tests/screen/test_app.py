@@ -15,13 +15,20 @@ from rmfab.line.events import Step
 from rmfab.screen.app import LineApp, RowsWidget
 from rmfab.screen.tile import Look
 from tests.patience import PATIENCE
-from tests.screen.stage import LARGE, SMALL, Stage, empty, ended, failed, progress, scanned, service, step, until
-
-
-def shown(pilot: Pilot[None]) -> str:
-    """Return what the screen shows now, as text."""
-    sheet = pilot.app.query_one(RowsWidget)
-    return "\n".join(sheet.render_line(y).text for y in range(sheet.size.height))
+from tests.screen.stage import (
+    LARGE,
+    SMALL,
+    Stage,
+    empty,
+    ended,
+    failed,
+    progress,
+    scanned,
+    service,
+    shown,
+    step,
+    until,
+)
 
 
 def look(stage: Stage, slot: str) -> Look:

@@ -24,8 +24,7 @@ from rmfab.virtual import BoardHandle
 from tests.line.floor import Factory, serve, spec
 from tests.patience import PATIENCE
 from tests.report.agreement import called
-from tests.screen.stage import SMALL, scanned, until
-from tests.screen.test_app import shown
+from tests.screen.stage import SMALL, scanned, shown, until
 
 pytestmark = pytest.mark.slow
 
@@ -156,6 +155,8 @@ def test_the_next_run_of_a_shift(factory: Factory) -> None:
         async def afternoon(pilot: Pilot[None]) -> None:
             desk = second.app.desk
             await until(pilot, lambda: desk.wall.remembers)
+            # In the middle of its work, a swap would be a fault of the slot.
+            await until(pilot, lambda: second.look("A1") is Look.PASS)
             await second.hand("A1", "swap")
             await until(pilot, lambda: (second.look("A1"), second.look("A2")) == (Look.PASS, Look.PASS))
             await until(pilot, lambda: " PASS 3   FAIL 0 " in shown(pilot))

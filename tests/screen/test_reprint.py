@@ -14,8 +14,7 @@ from rmfab.ledger.events import EventKind
 from rmfab.screen.tile import Look
 from rmfab.virtual import BoardHandle
 from tests.line.floor import Factory, copied, found, serve, spec
-from tests.screen.stage import scanned, until
-from tests.screen.test_app import shown
+from tests.screen.stage import scanned, shown, until
 from tests.screen.test_on_boards import Shift
 
 pytestmark = pytest.mark.slow

@@ -37,7 +37,8 @@ _REPLY_BYTES = 10  # head and status
 _DAMAGED = ("result was C000", "result was C100")
 # the stub's code for a flash chip that failed; no slower rate cures that
 _FLASH_FAILED = "result was C400"
-_GARBLED = ("noise", "answer-stopped", "loader-failed")  # causes that noise may have and a restart may end
+# causes that noise may have and a restart may end; esptool takes a chip for unknown if it cannot read its answer
+_GARBLED = ("noise", "answer-stopped", "loader-failed", "chip-unknown")
 _LOST = ("port-gone", "board-swapped")  # causes that no other rate cures
 _SECTOR = 0x1000
 _WORTH_ASKING = 16 * _SECTOR
