@@ -1,7 +1,8 @@
 """How long to wait for a server that is away, and whom to tell.
 
 A command gives up when its patience ends. A line waits for as long as it runs: its units wait with the identities that
-they have, and the operator is told once that the ledger is away, and once that it is back.
+they have, and the operator is told once that the ledger is away, and once that it is back. One lost connection is no
+outage: the server is away if a new one fails, too.
 """
 
 from __future__ import annotations
@@ -104,9 +105,10 @@ class Attempts:
         self._deadline = deadline
         self._pause = _FIRST_PAUSE
 
-    def pause(self, error: RmfabError) -> None:
-        """Wait until the next attempt; raise *error* if there is none."""
-        self._outage.note_away(error.what)
+    def pause(self, error: RmfabError, *, tell: bool = True) -> None:
+        """Wait until the next attempt; raise *error* if there is none. *tell*: the server is away, tell who watches."""
+        if tell:
+            self._outage.note_away(error.what)
         end = time.monotonic() + self._pause * random.uniform(0.5, 1)  # noqa: S311 - stations must not come at once
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         while (left := end - time.monotonic()) > 0:

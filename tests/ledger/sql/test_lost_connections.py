@@ -292,6 +292,18 @@ def test_a_line_waits_until_the_server_is_back(proxy, address):
         assert ledger.check() == ()
 
 
+def test_connections_from_before_are_no_outage(server, address):
+    """Connections that the server has ended since they were used, as all from before an outage, are replaced without a
+    word to the operator."""
+    with Ledger.open(address, create=False) as ledger, told(ledger) as (texts, _):
+        claim(ledger, 1)
+        assert ledger.free("lamp") == 9
+        terminate(server, address)
+        claim(ledger, 2)
+        assert ledger.free("lamp") == 8
+        assert texts == []
+
+
 def test_a_line_that_is_stopped_does_not_wait(proxy, address):
     """^C ends the wait for a server; nothing was written."""
     with through(proxy, address, patience=30) as ledger, told(ledger) as (texts, stop):
