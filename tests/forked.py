@@ -197,7 +197,7 @@ def _command() -> Callable[[], None]:
     from rmfab.operations import disk_sync
 
     preload()
-    # What `doctor` says of the disk of a machine that runs tests, and of /tmp in memory, is true, and no test's matter.
+    # `doctor` would judge the disk of the machine that runs the tests: it may be slow, or /tmp may be in memory.
     disk_sync._MEMORY = ()
     disk_sync.fsync_seconds = lambda *_: 0.003
     return run

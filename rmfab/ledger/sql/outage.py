@@ -1,8 +1,7 @@
 """How long to wait for a server that is away, and whom to tell.
 
 A command gives up when its patience ends. A line waits for as long as it runs: its units wait with the identities that
-they have, and the operator is told once that the ledger is away, and once that it is back. One lost connection is no
-outage: the server is away if a new one fails, too.
+they have, and the operator is told once that the ledger is away, and once that it is back.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from rmfab.errors import LedgerError, RmfabError
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _SLICE = 0.2  # seconds between two looks at whether anybody still waits
+_PATIENCE = 5.0  # seconds in which lost connections are replaced before the operator hears of them
 
 
 class Away(LedgerError):
@@ -103,11 +103,16 @@ class Attempts:
     def __init__(self, outage: Outage, deadline: float) -> None:
         self._outage = outage
         self._deadline = deadline
+        self._began = time.monotonic()
         self._pause = _FIRST_PAUSE
 
-    def pause(self, error: RmfabError, *, tell: bool = True) -> None:
-        """Wait until the next attempt; raise *error* if there is none. *tell*: the server is away, tell who watches."""
-        if tell:
+    def pause(self, error: RmfabError, *, lost: bool) -> None:
+        """Wait until the next attempt; raise *error* if there is none.
+
+        *lost*: it was a connection that failed, not the attempt to make one. The server is not away for that: it may
+        have ended just this one, and after an outage, all from before it are lost.
+        """
+        if not lost or time.monotonic() - self._began >= _PATIENCE:
             self._outage.note_away(error.what)
         end = time.monotonic() + self._pause * random.uniform(0.5, 1)  # noqa: S311 - stations must not come at once
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)

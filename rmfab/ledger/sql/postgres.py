@@ -36,7 +36,7 @@ from rmfab.ledger.sql.evidence import Evidence, forget, left
 from rmfab.ledger.sql.group_commit import GroupCommit
 from rmfab.ledger.sql.outage import Away, Outage, Unsettled, Watcher
 from rmfab.ledger.sql.postgres_errors import Conflict, explain
-from rmfab.ledger.sql.postgres_link import SUSPICIOUS, Link, LinkWatch, connect, reaches
+from rmfab.ledger.sql.postgres_link import Link, LinkWatch, connect, reaches
 from rmfab.ledger.sql.postgres_pipeline import ServerAnswer
 from rmfab.ledger.sql.server_address import ServerAddress
 from rmfab.ledger.sql.statement import Asked, driver, of_text
@@ -51,8 +51,6 @@ for _name in ("psycopg", "sqlalchemy.pool"):
 
 _FIRST = "rmfab_first"
 """What the first statement of the transaction returned."""
-_USED = "rmfab_used"
-"""Whether the connection was used before."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
@@ -190,15 +188,14 @@ class PostgresDatabase:
         attempts = self._outage.attempts(time.monotonic() + self._patience)
         races = 0
         while True:
-            began = time.monotonic()
             try:
                 return self._group.run(work)
             except Conflict:
                 races += 1
                 if races == _RACES:
                     raise
-            except Away as error:  # one lost connection is no outage: a new one will tell
-                attempts.pause(error, tell=_took_long(began))
+            except Away as error:
+                attempts.pause(error, lost=True)
 
     def _put_off(self, deadline: float) -> AbstractContextManager[Connection]:
         return self._writing(deadline, _TOGETHER, later=True)
@@ -231,12 +228,10 @@ class PostgresDatabase:
         """
         attempts = self._outage.attempts(deadline)
         while True:
-            connection, used, began = None, False, time.monotonic()
+            connection = None
             try:
                 kept = engine is self._writers and self._kept
                 connection = kept.pop() if kept else engine.connect()
-                used = _USED in connection.info
-                connection.info[_USED] = True
                 _begin(connection, *statements, later=later)
                 connection.begin()
                 break
@@ -247,7 +242,7 @@ class PostgresDatabase:
                 if not isinstance(told, Away):
                     raise told from error
                 engine.dispose()  # the other connections are probably lost, too
-                attempts.pause(told, tell=not used or _took_long(began))
+                attempts.pause(told, lost=connection is not None)
             except BaseException:
                 if connection is not None:
                     _drop(connection)
@@ -288,6 +283,7 @@ class PostgresDatabase:
         # The server gets a new patience: it was away when the old one began to run out.
         attempts = self._outage.attempts(max(deadline, time.monotonic() + self._patience))
         while True:
+            connection = None
             try:
                 with _explained(self._shown), self._readers.connect() as connection:
                     found = _outcome(connection, xid, evidence)
@@ -297,7 +293,7 @@ class PostgresDatabase:
                 raise unsettled from error
             if found is not None:
                 return found
-            attempts.pause(unsettled)
+            attempts.pause(unsettled, lost=connection is not None)
 
     def place(self, connection: Connection) -> str:
         """See `LedgerServer.place`."""
@@ -436,11 +432,6 @@ def _begin(connection: Connection, begin: str, first: str, *, later: bool) -> No
         link.pgconn.consume_input()  # notices if the server has ended the session, without waiting for anything
     else:
         link.catch_up()
-
-
-def _took_long(began: float) -> bool:
-    """Return whether a connection that was lost had kept its user waiting, as in a network that delivers nothing."""
-    return time.monotonic() - began >= SUSPICIOUS
 
 
 def _drop(connection: Connection) -> None:

@@ -304,6 +304,20 @@ def test_connections_from_before_are_no_outage(server, address):
         assert texts == []
 
 
+def test_a_lost_commit_is_no_outage(server, proxy, address):
+    """If one connection is lost during COMMIT, and the one that is asked about it is from before, the operator hears
+    nothing: the server is there."""
+    with through(proxy, address) as ledger, told(ledger) as (texts, _):
+        claim(ledger, 1)
+        assert ledger.free("lamp") == 9
+        terminate(server, address)
+        proxy.at_commit = "lose-answer"
+        assert claim(ledger, 2).identity.serial == "LMP-000002"
+        assert proxy.at_commit is None
+        assert texts == []
+        assert ledger.check() == ()
+
+
 def test_a_line_that_is_stopped_does_not_wait(proxy, address):
     """^C ends the wait for a server; nothing was written."""
     with through(proxy, address, patience=30) as ledger, told(ledger) as (texts, stop):
