@@ -398,6 +398,7 @@ def test_unread_stderr_keeps_the_exit_code() -> None:
         os.close(writing)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="descriptors that a shell closes")
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_streams_that_the_caller_closed(tmp_path: Path, closing: str) -> None:

@@ -70,6 +70,7 @@ VALUES = r"""
 """.format(f="f" * 5000).split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["product-template", "station"])
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:24])
 def test_every_key_with_odd_values(name: str, value: str) -> None:

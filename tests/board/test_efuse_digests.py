@@ -45,6 +45,7 @@ def read_security(url):
         port.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", Chip, ids=lambda chip: chip.value)
 def test_the_loader_reads_every_digest(boards, chip):
     """The loader reads all three digests in order, the one of the ESP32, and the half of one on the ESP32-C2."""

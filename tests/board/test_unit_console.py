@@ -104,6 +104,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_no_line_takes_long(attack: str) -> None:
     """A hostile line of 600 kB is read and redacted: with patterns that are not linear, this test takes hours."""

@@ -109,6 +109,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_any_json(value: Any) -> None:
     """No shape of JSON is a bug: it is refused by a name, or has no such parameter."""

@@ -228,6 +228,7 @@ def documents(out: str) -> list[Any]:
         return [json.loads(line) for line in out.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROOFS)
 def test_json_of_every_leaf(name: str, terminal: Terminal, workspace: Path, board: BoardHandle, broker: int) -> None:
     """With --json, success prints only JSON, and failure only the error, with its cause, as on stderr."""

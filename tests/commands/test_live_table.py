@@ -91,6 +91,7 @@ def rows_of(lines: list[str], slot: str) -> list[str]:
     return [line for line in lines if line.startswith(f"{slot} ")]
 
 
+@pytest.mark.slow
 def test_a_slot_in_trouble_keeps_its_name(screen: Screen) -> None:
     """Each row starts with its slot and ends with its state, however much a slot has to say."""
     text = Probe(silent="no-answer").waiting
@@ -161,6 +162,7 @@ def test_outcomes_have_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     screen.view.close(Summary())
 
 
+@pytest.mark.slow
 def test_a_table_never_scrolls(screen: Screen) -> None:
     """The table is redrawn in place: after many redraws no row is there twice."""
     ending = [

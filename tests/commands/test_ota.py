@@ -165,6 +165,7 @@ def serving(
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", [(), IN_BACKGROUND], ids=["terminal", "background"])
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signals, shell: tuple[str, ...]):

@@ -59,6 +59,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", READING, ids=" ".join)
 def test_reading_needs_no_write_permission(closed: Path, argv: tuple[str, ...]) -> None:
     """What only reads works in a read-only folder, says how it reads, and prints the same as the owner sees."""

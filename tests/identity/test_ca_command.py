@@ -198,6 +198,7 @@ def test_the_terminal_is_asked_twice(workspace: Path) -> None:
     openssl("pkey", "-in", f"{workspace}/ca/ca.key", "-passin", "pass:typed-words", "-noout")
 
 
+@pytest.mark.slow
 def test_a_ca_in_a_token(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A CA whose key never leaves its token signs a batch in several processes; ca.key contains its URI and no PIN."""
     token = soft_token()

@@ -48,6 +48,7 @@ def read(pdf: bytes) -> list[list[str]]:
     return pages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_every_style_on_a_sheet_and_on_pages(name: str) -> None:
     """A sheet has the labels in its cells, without a sheet each label is a page of its size."""

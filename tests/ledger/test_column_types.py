@@ -75,6 +75,7 @@ def ask_ledger(file):
 WORKS = (lambda file: count_at_once(file, None), ask_reader, ask_ledger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("table", schema.metadata.tables.values(), ids=lambda table: table.name)
 def test_a_value_of_the_wrong_type(sound, tmp_path, table, value):

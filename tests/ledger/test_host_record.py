@@ -134,6 +134,7 @@ def _tar(source, target):
     (source.parent / "one").rename(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", [_cp, _cp_a, _tar])
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("seq", [2, 3])
@@ -151,6 +152,7 @@ def test_a_copy_is_void(record, copy, in_place, seq):
     assert isinstance(record.read(), Unusable)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", [_cp, _cp_a, _tar])
 @pytest.mark.parametrize("between", [1, 2, 3])
 @pytest.mark.parametrize("which", [0, 1])

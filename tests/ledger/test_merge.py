@@ -232,6 +232,7 @@ def test_serials_that_came_with_boards_return(late: Ledger) -> None:
     assert late.rebuild() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("events", "words"),
     [

@@ -306,6 +306,7 @@ def test_killed_at_any_moment_the_ledger_goes_on(tmp_path):
         assert ledger.check() == ()
 
 
+@pytest.mark.slow
 def test_two_copies_at_once(tmp_path):
     """Of two processes that claim from two copies at once, exactly one is refused, and no identity is given twice."""
     fresh(tmp_path, size=1000).close()

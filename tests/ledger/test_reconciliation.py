@@ -203,6 +203,7 @@ CASES = [
 """1: the board's own if it has one, 2: of a different board, 3: free, 4: void and of this board, 5: void and free."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("state", "flash"), each([*LIVE, None], CASES))
 def test_the_line_does_what_is_promised(make_fresh, state, flash):
     """If a board may be run, its claim gives the serial that was promised; a clone or a mixture is refused; after a

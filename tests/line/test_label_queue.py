@@ -303,6 +303,7 @@ def test_an_answer_is_yes_no_or_the_label_itself(text, answer):
     assert yes_or_no(text, Secret(CODE % 1)) is answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", ["paper-out=3", "half-label=3"])
 def test_a_printer_that_runs_out_of_labels_in_mid_batch(kind, fault, tmp_path):

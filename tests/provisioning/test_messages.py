@@ -52,6 +52,7 @@ def caught(work: Callable[[], object]) -> UnitFault | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 @given(data=bodies)
 def test_any_bytes(read: Callable[[bytes], object], data: bytes) -> None:

@@ -65,6 +65,7 @@ def ending(lamp: Workspace, place: Site) -> StationError | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING, ids=str)
 def test_a_fault_that_passes(lamp: Workspace, place: Site, fault: CloudFault) -> None:
     """A fault at every call is tried again in the same run, and no unit is registered twice or lost."""

@@ -59,6 +59,7 @@ def fault_of(printer, label, copies=1):
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fault", "cause"), rows(BEFORE))
 def test_fault_before_a_label(tmp_path, kind, fault, cause):
     """A printer with a fault is not sent a label; once the fault is fixed, the label is printed once."""
@@ -73,6 +74,7 @@ def test_fault_before_a_label(tmp_path, kind, fault, cause):
         assert [printed(path) for path in handle.labels] == [noise(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "fault", "cause"), rows(DURING))
 def test_fault_in_the_middle(tmp_path, kind, fault, cause):
     """A fault after the label was sent leaves it in doubt; it never comes out later, nor again."""

@@ -45,6 +45,7 @@ def labels(draw, widest=240, tallest=60):
     return Raster(width, height, b"".join((values[pick] << spare).to_bytes(size, "big") for pick in picks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @LIMITS
 @given(label=labels())
@@ -91,6 +92,7 @@ LONG_ENOUGH = [roll for roll in ROLLS if not 0 < roll.dots_long < 150]
 """Rolls for which brother_ql makes jobs: it refuses the 94 dots of 12 x 12 mm, Brother's smallest label."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("roll", LONG_ENOUGH, ids=lambda roll: str(roll.media))
 def test_brother_ql_decodes_our_jobs(roll, tmp_path, monkeypatch):
     """brother_ql finds our rows, and its own offsets are ours: its own converter puts the label in the same place."""

@@ -152,6 +152,7 @@ def test_the_file(tmp_path: Path) -> None:
     assert read_boards(tmp_path / "nowhere") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -605,6 +605,7 @@ def test_rare_console_commands():
 # Any bytes.
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([*ENDPOINTS, "", "nothing"]), st.binary(max_size=200)), min_size=1, max_size=8),
