@@ -80,7 +80,8 @@ class Shift:
 
 @pytest.fixture
 def two(factory: Factory) -> Iterator[Shift]:
-    """A station with two slots: the board on A2 has a brownout."""
+    """A station with two slots: the board on A2 has a brownout. The line waits for an answer as long as a test does."""
+    factory.edit("answer_timeout = 60.0", f"answer_timeout = {PATIENCE:.1f}")
     with serve([spec(), spec(index=1, faults=("brownout",))]) as boards:
         yield Shift(factory, list(boards))
 
@@ -125,6 +126,7 @@ def test_retry_and_abort(two: Shift) -> None:
         await scanned(pilot, "RETRY A2")
         await until(pilot, lambda: two.look("A2") is Look.PASS)
         assert two.serial("A2") == first
+        await two.hand("A1", "fault stalled-session")  # a good board could have passed before anybody looks
         await scanned(pilot, "RETRY A1")
         await until(pilot, lambda: two.look("A1") is Look.WORKING)
         await pilot.press("f6")
