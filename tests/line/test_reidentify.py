@@ -240,6 +240,6 @@ def test_killed_at_the_nth_command(zygote, passed, tmp_path):
     probe, own = copy_of(passed, tmp_path / "probe")
     with serve([spec(flash_file=own)]) as (board,):
         assert probe.do(*words(board)).code == 0
-        sure = board.state()["commands"] * 9 // 10  # a host that had to wait synchronizes more than once
-    deaths = [(f"kill-at={at}", None) for at in range(1, sure, sure // 11)]
+        sure = board.state()["commands"] - 10  # a host that had to wait synchronizes again
+    deaths = [(f"kill-at={at}", None) for at in range(1, sure + 1, sure // 12)]
     killed_and_repeated(zygote, passed, tmp_path, deaths)
