@@ -58,7 +58,7 @@ class Place:
         if self._there:
             self.board.power(True)
         else:
-            self.port.vanish()
+            self._unplug()
 
     def close(self) -> None:
         """Close all sockets and power the board off."""
@@ -93,10 +93,14 @@ class Place:
         board.on_update = lambda job: self._spawn(self._obey_cloud(board, job))
         return board
 
-    def _vanish(self, swap: bool) -> None:
+    def _unplug(self) -> None:
         self._there = False
+        self.port.vanish()
+
+    def _vanish(self, swap: bool) -> None:
+        """Unplug the board after the command that it executes at this moment; plug in a different one if *swap*."""
         loop = asyncio.get_running_loop()
-        loop.call_soon(self.port.vanish)
+        loop.call_soon(self._unplug)
         if swap:
             self._swap_timer = loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 
@@ -144,7 +148,7 @@ class Place:
             case ["power", ("on" | "off") as power]:
                 self.board.power(power == "on")
             case ["vanish"]:
-                self._vanish(False)
+                self._unplug()
             case ["return"]:
                 await self._come_back()
             case ["swap", *names]:

@@ -156,7 +156,7 @@ def test_vanish_and_swap():
     """The port disappears during a write and comes back by itself as a different board."""
     with serve([_spec("vanish-and-swap")]) as (board,):
         _write_until_gone(board)
-        until(lambda: board.state()["mac"] != board.mac)
+        until(lambda: (state := board.state())["plugged"] and state["mac"] != board.mac)
         with serial.serial_for_url(board.url) as port:
             assert _answers(port) == 16
 
