@@ -151,6 +151,15 @@ def test_vanish_and_return():
         assert board.mac == board.state()["mac"]
 
 
+def test_vanish_is_answered_when_the_port_is_closed():
+    """After the answer to `vanish` the port is closed, and after that to `return` it is open."""
+    with serve([_spec()]) as (board,):
+        host, _, number = board.url.rpartition("/")[2].partition(":")
+        for command, open_then in [("vanish", False), ("return", True)] * 20:
+            board.control(command)
+            assert _listens(host, int(number)) is open_then
+
+
 @pytest.mark.slow
 def test_vanish_and_swap():
     """The port disappears during a write and comes back by itself as a different board."""
